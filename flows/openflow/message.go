@@ -77,7 +77,6 @@ func (t Type) String() string {
 const (
 	experimenterNicira   = 0x00002320
 	experimenterONF      = 0x4f4e4600
-	experimenterEricsson = 0x000004d2
 )
 
 // Nicira message subtypes (nicira-ext.h of Open vSwitch).

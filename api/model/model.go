@@ -1,6 +1,16 @@
 // Package model declares the resources: one Go struct each, whose field tags are the only
-// declaration of an attribute. Decoding of bodies, defaults, validation, filters, sorting, policy
-// and the API reference are derived from them.
+// declaration of an attribute.
+//
+//	request body ── Schema.Read ──► Body ── Schema.Decode ──► Input ── Apply ──► row ──► store
+//	                                                                              │
+//	response ◄── Schema.Append (fields, policy) ◄── Match, Compare ◄── view ◄─────┘
+//
+// A row (Network, Subnet, Port) is what is stored: encoding/json of the struct under the Go field
+// names, independent of how the API renders it. A view (NetworkView …) is the row with what is
+// derived from other rows when it is read; the Schema of a view knows the attributes of both.
+//
+// Read schema.go first (the tag's grammar), then network.go for an example; kinds.go has the types of
+// attributes, decode.go, encode.go and query.go what is derived from the declarations.
 package model
 
 import (
@@ -12,101 +22,27 @@ import (
 
 // Common are the attributes that every resource of the API has.
 type Common struct {
-	ID             uuid.UUID
-	ProjectID      string
-	Name           string
-	Description    string
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
-	RevisionNumber int64
-	Tags           []string
+	// ID is the resource's UUID, chosen by the server.
+	ID uuid.UUID `api:"id,filter,sort"`
+	// ProjectID is the project that owns the resource; its older name is tenant_id. Only an
+	// administrator may name another project than the caller's own.
+	ProjectID string `api:"project_id,alias=tenant_id,post,filter,sort,max=255,ext=project-id"`
+	// Name is for humans. It need not be unique.
+	Name string `api:"name,post,put,filter,sort,max=255"`
+	// Description is free text.
+	Description string `api:"description,post,put,filter,sort,max=255,ext=standard-attr-description"`
+	// CreatedAt is when the resource was created, in UTC, to the second.
+	CreatedAt time.Time `api:"created_at,filter,sort,ext=standard-attr-timestamp"`
+	// UpdatedAt is when the resource or one of its children was last changed, in UTC, to the second.
+	UpdatedAt time.Time `api:"updated_at,filter,sort,ext=standard-attr-timestamp"`
+	// RevisionNumber grows with each change of the resource or of its children; If-Match compares it.
+	RevisionNumber int64 `api:"revision_number,filter,sort,ext=standard-attr-revisions"`
+	// Tags are the user's labels, sorted, each once.
+	Tags []string `api:"tags,ext=standard-attr-tag"`
 }
 
-// Network is an isolated layer-2 broadcast domain.
-type Network struct {
-	Common
-	AdminStateUp        bool
-	Shared              bool
-	External            bool
-	MTU                 int
-	PortSecurityEnabled bool
-	DNSDomain           string
-	Segment             Segment
-}
-
-// Segment says how a network's frames are told apart on the wire.
-type Segment struct {
-	NetworkType     string // "vxlan", "geneve", "gre", "vlan", "flat", "local"
-	PhysicalNetwork string // only for vlan and flat
-	SegmentationID  uint32 // VNI, GRE key or VLAN ID
-}
-
-// Subnet is a block of addresses of a network.
-type Subnet struct {
-	Common
-	NetworkID       uuid.UUID
-	IPVersion       int
-	CIDR            netip.Prefix
-	GatewayIP       netip.Addr // the zero Addr: none
-	EnableDHCP      bool
-	AllocationPools []Pool
-	DNSNameservers  []netip.Addr
-	HostRoutes      []Route
-	IPv6RAMode      string
-	IPv6AddressMode string
-}
-
-// Pool is a range of addresses, both ends included.
-type Pool struct{ Start, End netip.Addr }
-
-// Route is a host route handed out by DHCP.
-type Route struct {
-	Destination netip.Prefix
-	Nexthop     netip.Addr
-}
-
-// Port is a MAC and its addresses; one VIF.
-type Port struct {
-	Common
-	NetworkID           uuid.UUID
-	AdminStateUp        bool
-	MACAddress          MAC
-	FixedIPs            []FixedIP
-	DeviceID            string
-	DeviceOwner         string
-	PortSecurityEnabled bool
-	AllowedAddressPairs []AddressPair
-	ExtraDHCPOpts       []ExtraDHCPOpt
-	HostID              string // binding:host_id; "" is unbound
-	VNICType            string
-	Profile             map[string]any
-	DNSName             string
-}
-
-// FixedIP is an address of a port out of one of its network's subnets.
-type FixedIP struct {
-	SubnetID  uuid.UUID
-	IPAddress netip.Addr
-}
-
-// AddressPair is what a port may send beside its own addresses.
-type AddressPair struct {
-	IPAddress  netip.Prefix
-	MACAddress MAC // the zero MAC: the port's own
-}
-
-// ExtraDHCPOpt is a DHCP option given with a port.
-type ExtraDHCPOpt struct {
-	Name      string
-	Value     string
-	IPVersion int
-}
-
-// MAC is an Ethernet address in network order.
-type MAC [6]byte
-
-// OwnerDHCP is the device_owner of the one port per network from which DHCP is answered on every host.
-const OwnerDHCP = "network:dhcp"
+// Row returns the attributes that all resources share.
+func (c *Common) Row() *Common { return c }
 
 // Host is an enrolled host (table kind: location). It stays known while it is away.
 type Host struct {

@@ -1,0 +1,73 @@
+package model
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// Shown is which attributes of a resource an answer has, by their place in the schema.
+type Shown []bool
+
+// Shown chooses the attributes to show: all those the caller may see, or of these the ones named by
+// fields. Unknown fields are ignored, as Neutron does.
+func (s *Schema) Shown(fields []string, admin bool) Shown {
+	shown := make(Shown, len(s.Attributes))
+	for _, a := range s.Attributes {
+		shown[a.at] = len(fields) == 0 && a.VisibleTo(admin)
+	}
+	for _, field := range fields {
+		if a := s.byName[field]; a != nil {
+			shown[a.at] = a.VisibleTo(admin)
+		}
+	}
+	return shown
+}
+
+// VisibleTo reports whether answers to an administrator, or to others, have the attribute.
+func (a *Attribute) VisibleTo(admin bool) bool {
+	return !a.Hidden && (admin || a.Policy != PolicyAdmin)
+}
+
+// Append appends the view as a JSON object with the attributes shown. An attribute with an older name
+// is shown under both.
+func (s *Schema) Append(b []byte, view any, shown Shown) []byte {
+	v := s.value(view)
+	b = append(b, '{')
+	first := len(b)
+	for _, a := range s.Attributes {
+		if !shown[a.at] {
+			continue
+		}
+		for _, name := range [...]string{a.Name, a.Alias} {
+			if name == "" {
+				continue
+			}
+			if len(b) > first {
+				b = append(b, ',')
+			}
+			b = append(AppendString(b, name), ':')
+			b = a.kind.append(b, a, a.of(v))
+		}
+	}
+	return append(b, '}')
+}
+
+// AppendString appends a JSON string.
+func AppendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return appendJSON(b, s)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func appendJSON(b []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil { // cannot be: the types are this package's
+		panic("model: " + err.Error())
+	}
+	return append(b, text...)
+}

@@ -1,0 +1,36 @@
+package model
+
+// Extension is a part of the API beyond its core that clients look for by its alias.
+type Extension struct {
+	Alias, Name, Description string
+	Updated                  string // when Neutron last changed its definition
+	// Advertised is whether clients are told of it: only what is enforced is.
+	Advertised bool
+}
+
+// Extensions are those that attributes or the API's behaviour belong to, in the order they are listed.
+var Extensions = []Extension{
+	{"allowed-address-pairs", "Allowed Address Pairs", "Addresses beside its own that a port may send from.", "2013-07-23T10:00:00-00:00", true},
+	{"binding", "Port Binding", "The host a port is bound to and how it is plugged there.", "2014-02-03T10:00:00-00:00", true},
+	{"dns-integration", "DNS Integration", "Host names of ports and domains of networks.", "2015-08-15T18:00:00-00:00", false},
+	{"empty-string-filtering", "Empty String Filtering Extension", "Lists can be filtered by empty strings.", "2018-05-01T10:00:00-00:00", true},
+	{"external-net", "Neutron external network", "Marks networks that lead outside.", "2013-01-14T10:00:00-00:00", true},
+	{"extra_dhcp_opt", "Neutron Extra DHCP options", "DHCP options given to one port.", "2013-03-17T12:00:00-00:00", false},
+	{"filter-validation", "Filter parameters validation", "Unknown filters are errors.", "2018-07-04T10:00:00-00:00", true},
+	{"ip-substring-filtering", "IP address substring filtering", "Ports can be filtered by parts of their addresses.", "2017-11-28T09:00:00-00:00", true},
+	{"ip_allocation", "IP Allocation", "When a port gets its addresses: at once.", "2016-06-10T23:00:00-00:00", true},
+	{"l2_adjacency", "L2 Adjacency", "Whether all ports of a network share one broadcast domain.", "2016-04-12T16:00:00-00:00", true},
+	{"net-mtu", "Network MTU", "The MTU of a network.", "2015-03-25T10:00:00-00:00", true},
+	{"net-mtu-writable", "Network MTU (writable)", "The MTU of a network can be set.", "2017-07-12T00:00:00-00:00", true},
+	{"pagination", "Pagination support", "Lists can be read in pages.", "2016-06-12T00:00:00-00:00", true},
+	{"port-security", "Port Security", "Ports send from their own addresses only.", "2012-07-23T10:00:00-00:00", true},
+	{"project-id", "project_id field enabled", "Resources show project_id beside tenant_id.", "2016-09-09T09:09:09-09:09", true},
+	{"provider", "Provider Network", "How a network is carried on the physical one.", "2012-09-07T10:00:00-00:00", true},
+	{"revision-if-match", "If-Match constraints based on revision_number", "Changes can be made conditional on revision_number.", "2016-12-11T00:00:00-00:00", true},
+	{"sort-key-validation", "Sort key validation", "Unknown sort keys are errors.", "2017-10-03T10:00:00-00:00", true},
+	{"sorting", "Sorting support", "Lists can be sorted.", "2016-06-12T00:00:00-00:00", true},
+	{"standard-attr-description", "standard-attr-description", "Resources have a description.", "2016-02-10T10:00:00-00:00", true},
+	{"standard-attr-revisions", "Resource revision numbers", "Resources have a revision_number.", "2016-04-11T10:00:00-00:00", true},
+	{"standard-attr-tag", "Tag support for resources with standard attribute: port, subnet, network", "Resources have tags.", "2017-01-01T00:00:00-00:00", false},
+	{"standard-attr-timestamp", "Resource timestamps", "Resources have created_at and updated_at.", "2016-09-12T10:00:00-00:00", true},
+}

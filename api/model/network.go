@@ -1,0 +1,56 @@
+package model
+
+import "github.com/google/uuid"
+
+// Networks declares the network resource.
+var Networks = declare[NetworkView]("network", "networks")
+
+// Network is an isolated layer-2 broadcast domain.
+type Network struct {
+	Common
+	// AdminStateUp is whether the network carries traffic.
+	AdminStateUp bool `api:"admin_state_up,post,put,default=true,filter,sort"`
+	// Shared is whether every project may see the network and put ports on it.
+	Shared bool `api:"shared,post,put,default=false,filter,policy=admin-sets"`
+	// External marks a network that leads outside, for routers and floating addresses.
+	External bool `api:"router:external,post,put,default=false,filter,policy=admin-sets,ext=external-net"`
+	// MTU is the largest IP packet, in bytes, that the network carries; 0 asks for the largest possible.
+	MTU int `api:"mtu,post,put,default=0,min=0,filter,sort,ext=net-mtu"`
+	// PortSecurityEnabled is what a new port of the network gets when its creator does not say.
+	PortSecurityEnabled bool `api:"port_security_enabled,post,put,default=true,ext=port-security"`
+	// DNSDomain is the domain of the network's ports, fully qualified with its final dot, or "".
+	DNSDomain string `api:"dns_domain,post,put,form=fqdn,max=255,filter,sort,ext=dns-integration"`
+	// Segment says how the network's frames are told apart on the wire.
+	Segment Segment `api:",inline"`
+}
+
+// Segment says how a network's frames are told apart on the wire.
+type Segment struct {
+	// NetworkType is the encapsulation.
+	NetworkType string `api:"provider:network_type,post,put,max=32,filter,sort,policy=admin,ext=provider"`
+	// PhysicalNetwork is the provider network's name, for vlan and flat only.
+	PhysicalNetwork string `api:"provider:physical_network,post,put,null,max=64,filter,sort,policy=admin,ext=provider"`
+	// SegmentationID is the VNI, the GRE key or the VLAN ID.
+	SegmentationID uint32 `api:"provider:segmentation_id,post,put,null,filter,sort,policy=admin,ext=provider"`
+}
+
+// The encapsulations a network may have.
+const (
+	TypeVXLAN  = "vxlan"
+	TypeGeneve = "geneve"
+	TypeGRE    = "gre"
+	TypeVLAN   = "vlan"
+	TypeFlat   = "flat"
+	TypeLocal  = "local"
+)
+
+// NetworkView is a network as the API shows it.
+type NetworkView struct {
+	*Network
+	// Status is ACTIVE as soon as the network exists: hosts wire it with its first port.
+	Status string `api:"status,filter,sort"`
+	// Subnets are the ids of the network's subnets.
+	Subnets []uuid.UUID `api:"subnets"`
+	// L2Adjacency is true: all ports of the network share one broadcast domain.
+	L2Adjacency bool `api:"l2_adjacency,ext=l2_adjacency"`
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -188,5 +189,42 @@ func TestOptionsRefused(t *testing.T) {
 	}
 	if err := h.PlugVIF(testbed.VIF{PortID: "x"}); err == nil {
 		t.Error("a VIF without MAC was plugged")
+	}
+}
+
+func TestProcess(t *testing.T) {
+	here := newBed(t).Here()
+	p, err := here.Start("talker", "sh", "-c", "echo said; trap '' TERM; while :; do sleep 0.01; done")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log []byte
+	for deadline := time.Now().Add(5 * time.Second); len(log) == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if log, err = os.ReadFile(p.Log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(log) != "said\n" {
+		t.Errorf("log %q", log)
+	}
+	if err := p.Stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("stopping a process that does not listen: %v", err)
+	}
+	select {
+	case <-p.Done():
+	default:
+		t.Error("killed, but not done")
+	}
+	if err := p.Wait(); err == nil {
+		t.Error("a killed process ended well")
+	}
+	if err := p.Kill(); err != nil {
+		t.Errorf("kill again: %v", err)
+	}
+	if _, err := here.Start("nothing", "/nonexistent"); err == nil {
+		t.Error("started what is not there")
+	}
+	if out, err := here.Exec("sh", "-c", "echo out; echo why >&2; exit 3"); out != "out\n" || err == nil || !strings.HasSuffix(err.Error(), "exit status 3: why") {
+		t.Errorf("exec: %q, %v", out, err)
 	}
 }

@@ -174,7 +174,13 @@ func parseLease(e map[string]string) (Lease, error) {
 		}
 		return n
 	}
-	l.Prefix = netip.PrefixFrom(first("ip"), number("mask"))
+	bits := 32 // a lease without a mask is of a lone address
+	if e["mask"] != "" {
+		bits = number("mask")
+	}
+	if l.Prefix = netip.PrefixFrom(first("ip"), bits); !l.Prefix.IsValid() {
+		errs = append(errs, fmt.Errorf("address %q with mask %q", e["ip"], e["mask"]))
+	}
 	l.Router, l.DNS, l.Server = first("router"), addrs("dns"), first("serverid")
 	l.MTU, l.Duration = number("mtu"), time.Duration(number("lease"))*time.Second
 	for f := strings.Fields(e["staticroutes"]); len(f) >= 2; f = f[2:] {

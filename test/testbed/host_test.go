@@ -287,6 +287,13 @@ func TestReapAfterKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = owner.Wait()
+		if keep == "" { // daemons die with their owner, without anybody's help
+			for deadline := time.Now().Add(5 * time.Second); len(leftovers(t, prefix)) > 2; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("5 s after the owner's death: %q", leftovers(t, prefix))
+				}
+			}
+		}
 		newBed(t)
 		if keep != "" {
 			if left := leftovers(t, prefix); len(left) != 4 {

@@ -1,0 +1,56 @@
+package flows
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Op is what the controller is asked to do with a punted packet (REG_OP). It is set in the punt table
+// by the feature that answers, and comes back among the packet-in's fields.
+type Op uint32
+
+const (
+	OpDHCPv4 Op = 1 // answer a DHCPv4 request
+)
+
+// operations is every operation with who answers it, for the documentation.
+var operations = []struct {
+	Op      Op
+	Owner   Owner
+	Purpose string
+}{
+	{OpDHCPv4, OwnerDHCP, "a DHCPv4 request to 255.255.255.255 or to the network's DHCP address"},
+}
+
+// String is the operation's name in logs and counters.
+func (o Op) String() string {
+	switch o {
+	case OpDHCPv4:
+		return "dhcpv4"
+	}
+	return fmt.Sprintf("op(%d)", uint32(o))
+}
+
+// Each port may have PuntRate packets per second punted, and PuntBurst at once.
+const (
+	PuntRate  = 100
+	PuntBurst = 100
+)
+
+// A punting flow's userdata says who asks: bytes 0 to 3 are LocalPort.Key, 4 to 7 LocalPort.Generation,
+// most significant first. in_port would not do: it may be another VIF's when the packet is read.
+const userdataLen = 8
+
+// AppendUserdata appends the userdata of the VIF with this key and generation.
+func AppendUserdata(b []byte, key, generation uint32) []byte {
+	b = binary.BigEndian.AppendUint32(b, key)
+	return binary.BigEndian.AppendUint32(b, generation)
+}
+
+// ParseUserdata reads what AppendUserdata wrote. Anything of another length is an error.
+func ParseUserdata(b []byte) (key, generation uint32, err error) {
+	if len(b) != userdataLen {
+		return 0, 0, fmt.Errorf("userdata of a punt: length %d, need %d", len(b), userdataLen)
+	}
+	return binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), nil
+}

@@ -1,0 +1,132 @@
+// Package l2pop is layer-2 population: since the controller knows which host each port is on, br-tun
+// sends unicast to exactly that host and flood only to hosts with a member of the network, nothing is
+// learned, and ARP requests and neighbour solicitations for known addresses are answered on br-int.
+//
+//	br-int ─▶ classify ─▶ from_int ─▶ unicast ─▶ tunnel to the port's host
+//	                              └─▶ flood ───▶ tunnels to the network's group of member hosts
+//	tunnel from a peer ─▶ classify ─▶ from_vxlan ─▶ br-int, tagged with the local VLAN
+//
+//	VIF's request ─▶ punt ─▶ arp_nd ─▶ arp_nd_answer ─▶ (nd_answer) ─▶ back to the VIF
+//
+// Entries follow the binding of a port, so that they stand before its VIF appears. The underlay is
+// IPv4: a peer's address is also its bucket's id.
+//
+// Read this file first (what every host has), then tunnel.go (br-tun) and answer.go (br-int).
+package l2pop
+
+import (
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/flows"
+	of "github.com/tunbridge/tunbridge/flows/openflow"
+)
+
+// Feature emits the flows of this package.
+type Feature struct{}
+
+var _ flows.Feature = Feature{}
+
+// Owner is flows.OwnerL2Pop.
+func (Feature) Owner() flows.Owner { return flows.OwnerL2Pop }
+
+// Compile emits what the host has always, which peers it hears, and where the ports of its networks are.
+func (Feature) Compile(v *flows.View, e *flows.Emitter) {
+	host := flows.Object{Kind: flows.KindHost, ID: flows.HostID(v.Host.ID)}
+	e.Scope(host, v.Ports.PatchInt, func(e *flows.Emitter) {
+		e.Lines(fixed)
+		e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(v.Ports.PatchInt))), of.Goto(flows.TunFromInt.Number), "from br-int, tagged with the network's local VLAN")
+	})
+	if len(v.Peers) > 0 {
+		e.Scope(flows.Object{Kind: flows.KindPeer}, peersDeps{&v.Peers[0], len(v.Peers), v.Ports.VXLAN}, func(e *flows.Emitter) {
+			peers(e, v.Peers, v.Ports.VXLAN)
+		})
+	}
+	for _, n := range v.Networks {
+		e.Scope(flows.Object{Kind: flows.KindNetwork, ID: n.ID}, networkDeps{n, v.Ports}, func(e *flows.Emitter) {
+			network(e, n, v.Ports)
+		})
+	}
+}
+
+// fixed is what every host has.
+var fixed = append([]flows.Line{
+	{flows.TunClassify, 0, "", of.Drop, "not from the tunnel address of an enrolled host"},
+	{flows.TunFromInt, 100, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), of.Goto(flows.TunFlood.Number), "broadcast and multicast go to all hosts with a member of the network"},
+	{flows.TunFromInt, 0, "", of.Goto(flows.TunUnicast.Number), "unicast goes to one host"},
+	{flows.TunFromVXLAN, 0, "", of.Drop, "provider:segmentation_id of no network that is here"},
+	{flows.TunUnicast, 0, "", of.Drop, "destination is no mac_address of the network on another host"},
+	{flows.TunFlood, 0, "", of.Drop, "network has no member on another host"},
+}, answerLines...)
+
+// peersDeps is the identity of the list of peers: it is immutable, and the same as long as no host changes.
+type peersDeps struct {
+	first **model.Host
+	n     int
+	vxlan uint32
+}
+
+// peers emits whose tunnel frames are accepted.
+func peers(e *flows.Emitter, peers []*model.Host, vxlan uint32) {
+	for _, h := range peers {
+		if !h.EncapIP.Is4() {
+			continue
+		}
+		e.Scope(flows.Object{Kind: flows.KindPeer, ID: flows.HostID(h.ID)}, peerDeps{h, vxlan}, func(e *flows.Emitter) {
+			e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(vxlan)), of.TunSrc.Addr(h.EncapIP)), of.Goto(flows.TunFromVXLAN.Number), "tunnel address of the host")
+		})
+	}
+}
+
+type peerDeps struct {
+	host  *model.Host
+	vxlan uint32
+}
+
+// networkDeps is all that network reads.
+type networkDeps struct {
+	network *flows.Network
+	ports   flows.BridgePorts
+}
+
+// network emits where the ports of a network are, and answers for them.
+func network(e *flows.Emitter, n *flows.Network, ports flows.BridgePorts) {
+	overlay := n.Segment.NetworkType == "vxlan"
+	if overlay {
+		tunnel(e, n, ports)
+	}
+	addrs := n.PairAddrs()
+	for _, p := range n.Local {
+		d := localDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs)}
+		e.Scope(flows.Object{Kind: flows.KindPort, ID: p.ID}, d, func(e *flows.Emitter) {
+			answer(e, p.Port, d.localVLAN, d.elsewhere)
+			passOwn(e, p)
+		})
+	}
+	for _, p := range n.Remote {
+		d := remoteDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs), 0, ports.VXLAN}
+		if overlay {
+			d.vni = n.Segment.SegmentationID
+		}
+		e.Scope(flows.Object{Kind: flows.KindPort, ID: p.ID}, d, func(e *flows.Emitter) {
+			answer(e, p.Port, d.localVLAN, d.elsewhere)
+			if overlay {
+				unicast(e, d)
+			}
+		})
+	}
+}
+
+// localDeps is all that a local port's flows read.
+type localDeps struct {
+	port      *flows.LocalPort
+	localVLAN uint16
+	elsewhere string
+}
+
+// remoteDeps is all that a remote port's flows read.
+type remoteDeps struct {
+	port      *flows.RemotePort
+	localVLAN uint16
+	elsewhere string
+	vni       uint32 // 0: no overlay
+	vxlan     uint32
+}

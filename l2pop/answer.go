@@ -16,16 +16,16 @@ const (
 	neighborAdvertisement = 136
 )
 
-// answerLines lead the requests of VIFs to table arp_nd and turn one for a known address, whose MAC
+// answers emits what leads the requests of VIFs to table arp_nd and turns one for a known address, whose MAC
 // address table arp_nd put into REG_MAC, into its answer. The answer to a solicitation takes two
 // tables: its option exists only in an advertisement, which the first makes of it.
-var answerLines = []flows.Line{
-	{flows.PuntSelect, 90, arpRequest(), of.Goto(flows.ARPND.Number), "ARP request: perhaps for a known address"},
-	{flows.PuntSelect, 90, solicitation(), of.Goto(flows.ARPND.Number), "neighbour solicitation: perhaps for a known address"},
-	{flows.ARPND, 105, solicitation(of.IPv6Src.Addr(netip.IPv6Unspecified())), of.Goto(flows.L2.Number), "duplicate-address detection: only who has the address answers"},
-	{flows.ARPND, 0, "", of.Goto(flows.L2.Number), "for no known address"},
+func answers(e *flows.Emitter) {
+	e.Flow(flows.PuntSelect, 90, arpRequest(), of.Goto(flows.ARPND.Number), "ARP request: perhaps for a known address")
+	e.Flow(flows.PuntSelect, 90, solicitation(), of.Goto(flows.ARPND.Number), "neighbour solicitation: perhaps for a known address")
+	e.Flow(flows.ARPND, 105, solicitation(of.IPv6Src.Addr(netip.IPv6Unspecified())), of.Goto(flows.L2.Number), "duplicate-address detection: only who has the address answers")
+	e.Flow(flows.ARPND, 0, "", of.Goto(flows.L2.Number), "for no known address")
 
-	{flows.ARPNDAnswer, 100, of.MustMatch(of.EthType.Is(of.EthTypeARP)), of.Apply(
+	e.Flow(flows.ARPNDAnswer, 100, of.MustMatch(of.EthType.Is(of.EthTypeARP)), of.Apply(
 		of.Move{Src: of.EthSrc.All(), Dst: of.EthDst.All()},
 		of.Move{Src: flows.RegMAC.Low(48), Dst: of.EthSrc.All()},
 		of.SetField{FieldValue: of.ARPOp.Is(2)},
@@ -35,22 +35,22 @@ var answerLines = []flows.Line{
 		of.Move{Src: of.ARPTpa.All(), Dst: of.ARPSpa.All()},
 		of.Move{Src: flows.RegSwap.All(), Dst: of.ARPTpa.All()},
 		of.Output{Port: of.PortInPort},
-	), "ARP reply in place of the owner of the address"},
-	{flows.ARPNDAnswer, 100, solicitation(), of.ApplyGoto(flows.NDAnswer.Number,
+	), "ARP reply in place of the owner of the address")
+	e.Flow(flows.ARPNDAnswer, 100, solicitation(), of.ApplyGoto(flows.NDAnswer.Number,
 		of.Move{Src: of.EthSrc.All(), Dst: of.EthDst.All()},
 		of.Move{Src: flows.RegMAC.Low(48), Dst: of.EthSrc.All()},
 		of.Move{Src: of.IPv6Src.All(), Dst: of.IPv6Dst.All()},
 		of.Move{Src: of.NDTarget.All(), Dst: of.IPv6Src.All()},
 		of.SetField{FieldValue: of.ICMPv6Type.Is(neighborAdvertisement)},
-	), "neighbour advertisement in place of the owner of the address"},
-	{flows.ARPNDAnswer, 0, "", of.Drop, "neither ARP request nor neighbour solicitation"},
-	{flows.NDAnswer, 100, icmp6(neighborAdvertisement), of.Apply(
+	), "neighbour advertisement in place of the owner of the address")
+	e.Flow(flows.ARPNDAnswer, 0, "", of.Drop, "neither ARP request nor neighbour solicitation")
+	e.Flow(flows.NDAnswer, 100, icmp6(neighborAdvertisement), of.Apply(
 		of.SetField{FieldValue: of.NDReserved.Is(0x60000000)}, // solicited, override: RFC 4861 4.4
 		of.SetField{FieldValue: of.NDOptionsType.Is(2)},       // target link-layer address
 		of.Move{Src: flows.RegMAC.Low(48), Dst: of.NDTll.All()},
 		of.Output{Port: of.PortInPort},
-	), "neighbour advertisement in place of the owner of the address"},
-	{flows.NDAnswer, 0, "", of.Drop, "no neighbour advertisement"},
+	), "neighbour advertisement in place of the owner of the address")
+	e.Flow(flows.NDAnswer, 0, "", of.Drop, "no neighbour advertisement")
 }
 
 func arpRequest(more ...of.FieldValue) of.Match {

@@ -32,7 +32,8 @@ func (Feature) Owner() flows.Owner { return flows.OwnerL2Pop }
 func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	host := flows.Object{Kind: flows.KindHost, ID: flows.HostID(v.Host.ID)}
 	e.Scope(host, v.Ports.PatchInt, func(e *flows.Emitter) {
-		e.Lines(fixed)
+		fixed(e)
+		answers(e)
 		e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(v.Ports.PatchInt))), of.Goto(flows.TunFromInt.Number), "from br-int, tagged with the network's local VLAN")
 	})
 	if len(v.Peers) > 0 {
@@ -47,15 +48,15 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	}
 }
 
-// fixed is what every host has.
-var fixed = append([]flows.Line{
-	{flows.TunClassify, 0, "", of.Drop, "not from the tunnel address of an enrolled host"},
-	{flows.TunFromInt, 100, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), of.Goto(flows.TunFlood.Number), "broadcast and multicast go to all hosts with a member of the network"},
-	{flows.TunFromInt, 0, "", of.Goto(flows.TunUnicast.Number), "unicast goes to one host"},
-	{flows.TunFromVXLAN, 0, "", of.Drop, "provider:segmentation_id of no network that is here"},
-	{flows.TunUnicast, 0, "", of.Drop, "destination is no mac_address of the network on another host"},
-	{flows.TunFlood, 0, "", of.Drop, "network has no member on another host"},
-}, answerLines...)
+// fixed emits what every host has.
+func fixed(e *flows.Emitter) {
+	e.Flow(flows.TunClassify, 0, "", of.Drop, "not from the tunnel address of an enrolled host")
+	e.Flow(flows.TunFromInt, 100, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), of.Goto(flows.TunFlood.Number), "broadcast and multicast go to all hosts with a member of the network")
+	e.Flow(flows.TunFromInt, 0, "", of.Goto(flows.TunUnicast.Number), "unicast goes to one host")
+	e.Flow(flows.TunFromVXLAN, 0, "", of.Drop, "provider:segmentation_id of no network that is here")
+	e.Flow(flows.TunUnicast, 0, "", of.Drop, "destination is no mac_address of the network on another host")
+	e.Flow(flows.TunFlood, 0, "", of.Drop, "network has no member on another host")
+}
 
 // peersDeps is the identity of the list of peers: it is immutable, and the same as long as no host changes.
 type peersDeps struct {

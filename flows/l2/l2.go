@@ -30,7 +30,8 @@ func (Feature) Owner() flows.Owner { return flows.OwnerL2 }
 func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	host := flows.Object{Kind: flows.KindHost, ID: flows.HostID(v.Host.ID)}
 	e.Scope(host, v.Ports.PatchTun, func(e *flows.Emitter) {
-		e.Lines(fixed)
+		fixed(e)
+		portSecurityFixed(e)
 		patchTun(e, v.Ports.PatchTun)
 	})
 	for _, n := range v.Networks {
@@ -40,22 +41,22 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	}
 }
 
-// fixed is what every host has.
-var fixed = append([]flows.Line{
-	{flows.Classify, 200, of.MustMatch(of.EthDst.MACMasked(of.MAC{0x01, 0x80, 0xc2}, of.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xf0})), of.Drop,
-		"link-local protocols (STP, LACP, LLDP) end at the bridge: IEEE 802.1Q 8.6.3"},
-	{flows.Classify, 50, of.MustMatch(of.VlanVID.Is(of.VIDPresent)), of.Apply(of.PopVLAN{}, of.Resubmit{Table: flows.Classify.Number}),
-		"a priority tag (VID 0) counts as untagged"},
-	{flows.Classify, 0, "", of.Drop, "no VIF of a port, or a VLAN tag that the VIF may not send"},
+// fixed emits what every host has.
+func fixed(e *flows.Emitter) {
+	e.Flow(flows.Classify, 200, of.MustMatch(of.EthDst.MACMasked(of.MAC{0x01, 0x80, 0xc2}, of.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xf0})), of.Drop,
+		"link-local protocols (STP, LACP, LLDP) end at the bridge: IEEE 802.1Q 8.6.3")
+	e.Flow(flows.Classify, 50, of.MustMatch(of.VlanVID.Is(of.VIDPresent)), of.Apply(of.PopVLAN{}, of.Resubmit{Table: flows.Classify.Number}),
+		"a priority tag (VID 0) counts as untagged")
+	e.Flow(flows.Classify, 0, "", of.Drop, "no VIF of a port, or a VLAN tag that the VIF may not send")
 
-	{flows.PuntSelect, 0, "", goTo(flows.L2), "no request that is answered here"},
-	{flows.PuntMeter, 0, "", of.Drop, "no VIF of a port"},
+	e.Flow(flows.PuntSelect, 0, "", goTo(flows.L2), "no request that is answered here")
+	e.Flow(flows.PuntMeter, 0, "", of.Drop, "no VIF of a port")
 
-	{flows.L2, 90, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), goTo(flows.L2Flood), "broadcast and multicast go to all members of the network"},
-	{flows.L2, 0, "", of.Drop, "destination is no mac_address of the network"},
-	{flows.L2Flood, 0, "", of.Drop, "no member of the network is here"},
-	{flows.Output, 0, "", of.Apply(of.OutputReg{Src: flows.RegOut.Low(16)}), "a VIF gets its frames untagged"},
-}, portSecurityLines...)
+	e.Flow(flows.L2, 90, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), goTo(flows.L2Flood), "broadcast and multicast go to all members of the network")
+	e.Flow(flows.L2, 0, "", of.Drop, "destination is no mac_address of the network")
+	e.Flow(flows.L2Flood, 0, "", of.Drop, "no member of the network is here")
+	e.Flow(flows.Output, 0, "", of.Apply(of.OutputReg{Src: flows.RegOut.Low(16)}), "a VIF gets its frames untagged")
+}
 
 // patchTun is the way to and from br-tun. There a frame carries the local VLAN as a tag, since a patch
 // port forgets the registers.

@@ -48,38 +48,38 @@ var (
 	proveTargetMAC = of.ApplyGoto(flows.PortSecLLA.Number, targetMAC)
 )
 
-// portSecurityLines are the same for all ports: which address must a frame prove? The order of
+// portSecurityFixed emits what is the same for all ports: which address must a frame prove? The order of
 // priorities: what no port may send (120), duplicate-address detection of a wide pair (117) and of any
 // (116), the rest of neighbour discovery and ARP of a wide pair (115) and of any (110 and 100), other
 // packets from a wide pair (105) and from any (100).
-var portSecurityLines = []flows.Line{
-	{flows.PortSecMAC, 0, "", of.Drop, "source is neither the port's mac_address nor one of its allowed_address_pairs"},
+func portSecurityFixed(e *flows.Emitter) {
+	e.Flow(flows.PortSecMAC, 0, "", of.Drop, "source is neither the port's mac_address nor one of its allowed_address_pairs")
 
-	{flows.PortSecKind, 120, udp(of.EthTypeIPv4, of.UDPSrc.Is(dhcpServer), of.UDPDst.Is(dhcpClient)), of.Drop, "port_security_enabled: no DHCP server"},
-	{flows.PortSecKind, 120, udp(of.EthTypeIPv6, of.UDPSrc.Is(dhcpv6Server), of.UDPDst.Is(dhcpv6Client)), of.Drop, "port_security_enabled: no DHCPv6 server"},
-	{flows.PortSecKind, 120, icmp6(routerAdvertisement), of.Drop, "port_security_enabled: no router advertisement"},
-	{flows.PortSecKind, 120, icmp6(redirect), of.Drop, "port_security_enabled: no redirect"},
-	{flows.PortSecKind, 120, ipv6(of.IPv6Src.Prefix(netip.MustParsePrefix("::ffff:0:0/96"))), of.Drop, "port_security_enabled: no IPv4-mapped source"},
+	e.Flow(flows.PortSecKind, 120, udp(of.EthTypeIPv4, of.UDPSrc.Is(dhcpServer), of.UDPDst.Is(dhcpClient)), of.Drop, "port_security_enabled: no DHCP server")
+	e.Flow(flows.PortSecKind, 120, udp(of.EthTypeIPv6, of.UDPSrc.Is(dhcpv6Server), of.UDPDst.Is(dhcpv6Client)), of.Drop, "port_security_enabled: no DHCPv6 server")
+	e.Flow(flows.PortSecKind, 120, icmp6(routerAdvertisement), of.Drop, "port_security_enabled: no router advertisement")
+	e.Flow(flows.PortSecKind, 120, icmp6(redirect), of.Drop, "port_security_enabled: no redirect")
+	e.Flow(flows.PortSecKind, 120, ipv6(of.IPv6Src.Prefix(netip.MustParsePrefix("::ffff:0:0/96"))), of.Drop, "port_security_enabled: no IPv4-mapped source")
 
-	{flows.PortSecKind, 116, icmp6(neighborSolicitation, of.IPv6Src.Addr(netip.IPv6Unspecified())), proveDAD,
-		"duplicate-address detection: its target must be the port's"},
-	{flows.PortSecKind, 110, icmp6(neighborSolicitation), proveNS, "neighbour solicitation: source and link-layer address must be the port's"},
-	{flows.PortSecKind, 110, icmp6(neighborAdvertisement), proveNA, "neighbour advertisement: target and link-layer address must be the port's"},
-	{flows.PortSecKind, 110, icmp6(multicastReport, of.IPv6Src.Addr(netip.IPv6Unspecified())), goTo(flows.PuntSelect), "multicast report before there is an address: RFC 3590"},
-	{flows.PortSecKind, 110, icmp6(routerSolicitation, of.IPv6Src.Addr(netip.IPv6Unspecified())), goTo(flows.PuntSelect), "router solicitation before there is an address: RFC 4861 4.1"},
-	{flows.PortSecKind, 110, udp(of.EthTypeIPv4, of.IPv4Src.Addr(netip.IPv4Unspecified()), of.IPv4Dst.Addr(netip.AddrFrom4([4]byte{255, 255, 255, 255})),
-		of.UDPSrc.Is(dhcpClient), of.UDPDst.Is(dhcpServer)), goTo(flows.PuntSelect), "DHCP request before there is an address: RFC 2131 4.1"},
-	{flows.PortSecKind, 110, arp(of.ARPSpa.Addr(netip.IPv4Unspecified())), proveProbe, "ARP probe (RFC 5227): its target and sender MAC must be the port's"},
-	{flows.PortSecKind, 100, arp(), proveARP, "ARP: sender address and sender MAC must be the port's"},
-	{flows.PortSecKind, 100, of.MustMatch(of.EthType.Is(of.EthTypeRARP)), proveARPMAC, "RARP announces a migrated VIF: its sender MAC must be the port's"},
-	{flows.PortSecKind, 100, of.MustMatch(of.EthType.Is(of.EthTypeIPv4)), proveIPv4, "IPv4: source must be the port's"},
-	{flows.PortSecKind, 100, ipv6(), proveIPv6, "IPv6: source must be the port's"},
-	{flows.PortSecKind, 0, "", of.Drop, "port_security_enabled: neither IP nor ARP nor RARP"},
+	e.Flow(flows.PortSecKind, 116, icmp6(neighborSolicitation, of.IPv6Src.Addr(netip.IPv6Unspecified())), proveDAD,
+		"duplicate-address detection: its target must be the port's")
+	e.Flow(flows.PortSecKind, 110, icmp6(neighborSolicitation), proveNS, "neighbour solicitation: source and link-layer address must be the port's")
+	e.Flow(flows.PortSecKind, 110, icmp6(neighborAdvertisement), proveNA, "neighbour advertisement: target and link-layer address must be the port's")
+	e.Flow(flows.PortSecKind, 110, icmp6(multicastReport, of.IPv6Src.Addr(netip.IPv6Unspecified())), goTo(flows.PuntSelect), "multicast report before there is an address: RFC 3590")
+	e.Flow(flows.PortSecKind, 110, icmp6(routerSolicitation, of.IPv6Src.Addr(netip.IPv6Unspecified())), goTo(flows.PuntSelect), "router solicitation before there is an address: RFC 4861 4.1")
+	e.Flow(flows.PortSecKind, 110, udp(of.EthTypeIPv4, of.IPv4Src.Addr(netip.IPv4Unspecified()), of.IPv4Dst.Addr(netip.AddrFrom4([4]byte{255, 255, 255, 255})),
+		of.UDPSrc.Is(dhcpClient), of.UDPDst.Is(dhcpServer)), goTo(flows.PuntSelect), "DHCP request before there is an address: RFC 2131 4.1")
+	e.Flow(flows.PortSecKind, 110, arp(of.ARPSpa.Addr(netip.IPv4Unspecified())), proveProbe, "ARP probe (RFC 5227): its target and sender MAC must be the port's")
+	e.Flow(flows.PortSecKind, 100, arp(), proveARP, "ARP: sender address and sender MAC must be the port's")
+	e.Flow(flows.PortSecKind, 100, of.MustMatch(of.EthType.Is(of.EthTypeRARP)), proveARPMAC, "RARP announces a migrated VIF: its sender MAC must be the port's")
+	e.Flow(flows.PortSecKind, 100, of.MustMatch(of.EthType.Is(of.EthTypeIPv4)), proveIPv4, "IPv4: source must be the port's")
+	e.Flow(flows.PortSecKind, 100, ipv6(), proveIPv6, "IPv6: source must be the port's")
+	e.Flow(flows.PortSecKind, 0, "", of.Drop, "port_security_enabled: neither IP nor ARP nor RARP")
 
-	{flows.PortSecIP, 0, "", of.Drop, "address is neither of the port's fixed_ips nor of its allowed_address_pairs"},
+	e.Flow(flows.PortSecIP, 0, "", of.Drop, "address is neither of the port's fixed_ips nor of its allowed_address_pairs")
 
-	{flows.PortSecLLA, 90, of.MustMatch(flows.RegMAC.Is(0)), goTo(flows.PuntSelect), "no link-layer address inside the packet"},
-	{flows.PortSecLLA, 0, "", of.Drop, "link-layer address inside the packet is neither the port's mac_address nor one of its allowed_address_pairs"},
+	e.Flow(flows.PortSecLLA, 90, of.MustMatch(flows.RegMAC.Is(0)), goTo(flows.PuntSelect), "no link-layer address inside the packet")
+	e.Flow(flows.PortSecLLA, 0, "", of.Drop, "link-layer address inside the packet is neither the port's mac_address nor one of its allowed_address_pairs")
 }
 
 func arp(more ...of.FieldValue) of.Match {

@@ -4,7 +4,7 @@ import "fmt"
 
 const (
 	smallBuffer = 2 << 10  // what an idle session keeps
-	largeBuffer = 64 << 10 // what it gives back once the message is handled
+	largeBuffer = 16 << 10 // above this it gives its buffer back; also the most written at once
 )
 
 // framer cuts the byte stream into JSON-RPC messages. OVSDB puts nothing

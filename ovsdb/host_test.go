@@ -58,7 +58,7 @@ func (h *host) start(name string, args ...string) {
 		cmd.Wait()
 		if h.t.Failed() {
 			log, _ := os.ReadFile(h.path(name + ".log"))
-			h.t.Logf("%s:\n%s", name, log)
+			h.t.Logf("end of %s's log:\n%s", name, log[max(0, len(log)-1000):])
 		}
 	})
 }

@@ -142,7 +142,7 @@ func (c *cursor) escape() {
 		return
 	}
 	for range 4 {
-		if c.i >= len(c.b) || !isHex(c.b[c.i]|0x20) {
+		if c.i >= len(c.b) || !isHex(c.b[c.i]) && (c.b[c.i] < 'A' || 'F' < c.b[c.i]) {
 			c.fail("escape without four hexadecimal digits")
 			return
 		}

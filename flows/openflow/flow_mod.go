@@ -132,9 +132,8 @@ func (m *FlowMod) Decode(f Frame) error {
 	return nil
 }
 
-// String is the flow as ovs-ofctl prints a flow_mod's content:
-// "ADD table=60 priority=100,reg6=0x1 cookie:0x1 actions=drop" with what isn't
-// there left out.
+// String is the flow_mod as ovs-ofctl prints its content:
+// "ADD table:60 priority=100,reg6=0x1 cookie:0x1 actions=drop".
 func (m FlowMod) String() string {
 	b := append([]byte(m.Command.String()), ' ')
 	if m.Table != 0 {
@@ -144,11 +143,11 @@ func (m FlowMod) String() string {
 	if some {
 		b = append(b, ' ')
 	}
-	if m.Cookie != 0 {
+	switch {
+	case m.Command != FlowAdd && m.CookieMask != 0:
+		b = fmt.Appendf(b, "cookie:%#x/%#x ", m.Cookie&m.CookieMask, m.CookieMask)
+	case m.Command == FlowAdd && m.Cookie != 0:
 		b = fmt.Appendf(b, "cookie:%#x ", m.Cookie)
-	}
-	if m.CookieMask != 0 {
-		b = fmt.Appendf(b, "cookie_mask:%#x ", m.CookieMask)
 	}
 	if m.IdleTimeout != 0 {
 		b = fmt.Appendf(b, "idle:%d ", m.IdleTimeout)

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tunbridge/tunbridge/controller/inspect"
+)
+
+// Hosts lists the hosts, or shows one.
+type Hosts struct {
+	Admin
+	Host string `arg:"" optional:"" help:"Show this host in full: hostname or system-id."`
+}
+
+// Run prints the list.
+func (c *Hosts) Run() error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	if c.Host != "" {
+		return c.one(ctx, client)
+	}
+	hosts, err := client.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	return c.print(hosts, func(w io.Writer) error {
+		if len(hosts) == 0 {
+			_, err := fmt.Fprintln(w, "No host is enrolled. On a host: ovs-vsctl set-manager tcp:CONTROLLER:6640")
+			return err
+		}
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "HOST\tSTATE\tENCAP IP\tDATAPATH\tVIFS\tNETWORKS\tFLOWS\tNOTE")
+		for i := range hosts {
+			h := &hosts[i]
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d/%d\t%d\t%d\t%s\n", h.Hostname, state(h), encap(h), h.DatapathType, wired(h), len(h.VIFs), len(h.LocalVLANs), total(h), note(h))
+		}
+		return t.Flush()
+	})
+}
+
+// one shows everything that is known of a host.
+func (c *Hosts) one(ctx context.Context, client *inspect.Client) error {
+	h, err := client.Host(ctx, c.Host)
+	if err != nil {
+		return err
+	}
+	return c.print(h, func(w io.Writer) error {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		row := func(key, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+		row("host", "%s", h.Hostname)
+		row("system-id", "%s", h.ID)
+		row("state", "%s", state(&h))
+		if h.OVSDB != nil {
+			row("OVSDB", "%s, Open vSwitch %s, since %s", h.OVSDB.Address, h.OVSDB.Version, h.OVSDB.Since.Format(time.DateTime))
+		}
+		for _, bridge := range []string{"br-int", "br-tun"} {
+			row("OpenFlow "+bridge, "%s, %d flows wanted", cmp.Or(h.OpenFlow[bridge], "not connected"), h.Flows[bridge])
+		}
+		row("encap IP", "%s", encap(&h))
+		row("datapath", "%s (%s)", h.DatapathType, h.Datapath)
+		row("commits", "%d, last %s", h.Commits, h.LastCommit.Format(time.DateTime))
+		row("repairs", "%d foreign changes undone, %d switch restarts", h.Repairs, h.Restarts)
+		if n := note(&h); n != "" {
+			row("note", "%s", n)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if h.Pending != "" {
+			fmt.Fprintf(w, "\nPending:\n%s", h.Pending)
+		}
+		if len(h.LocalVLANs) > 0 {
+			fmt.Fprintln(t, "\nLOCAL VLAN\tNETWORK\tID")
+			for _, v := range h.LocalVLANs {
+				fmt.Fprintf(t, "%d\t%s\t%s\n", v.VLAN, v.NetworkName, v.NetworkID)
+			}
+		}
+		if len(h.VIFs) > 0 {
+			fmt.Fprintln(t, "\nINTERFACE\tOFPORT\tPORT\tSTATE")
+			for _, v := range h.VIFs {
+				fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", v.Interface, v.OFPort, v.PortID, cmp.Or(v.Reason, "wired"))
+			}
+		}
+		return t.Flush()
+	})
+}
+
+func state(h *inspect.Host) string {
+	switch {
+	case h.OVSDB == nil:
+		return "away"
+	case !h.Alive:
+		return "connecting"
+	case h.LastError != "":
+		return "error"
+	case h.Pending != "":
+		return "pending"
+	}
+	return "ok"
+}
+
+func encap(h *inspect.Host) string {
+	if h.EncapGuessed {
+		return h.EncapIP + " (guessed)"
+	}
+	return h.EncapIP
+}
+
+func wired(h *inspect.Host) (n int) {
+	for _, v := range h.VIFs {
+		if v.Wired {
+			n++
+		}
+	}
+	return n
+}
+
+func total(h *inspect.Host) (n int) {
+	for _, flows := range h.Flows {
+		n += flows
+	}
+	return n
+}
+
+// note is what the operator should know, in one line.
+func note(h *inspect.Host) string {
+	var notes []string
+	for _, s := range []string{h.LastError, h.Waiting} {
+		if s != "" {
+			notes = append(notes, s)
+		}
+	}
+	if n := strings.Count(h.Pending, "\n"); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d changes pending", n))
+	}
+	for _, v := range h.VIFs {
+		if !v.Wired {
+			notes = append(notes, v.Interface+": "+v.Reason)
+			break
+		}
+	}
+	return strings.Join(notes, "; ")
+}

@@ -1,0 +1,59 @@
+// Command tunbridge is the controller and its tools in one binary: configuration and wiring only.
+//
+// serve.go wires the controller: store, API, hosts' listeners, admin API. Package cli has the operator's
+// commands, each in a file, all of them clients of the admin API.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tunbridge/tunbridge/cmd/tunbridge/cli"
+	"github.com/tunbridge/tunbridge/test/demo"
+)
+
+// program is the command line.
+type program struct {
+	Serve   serve       `cmd:"" help:"Run the controller."`
+	Demo    demo.Demo   `cmd:"" help:"Run real Open vSwitch hosts in namespaces on this machine with one controller, and show every claim working. Needs root."`
+	Hosts   cli.Hosts   `cmd:"" help:"List the hosts: sessions, VIFs, pending plan, last error."`
+	Flows   cli.Flows   `cmd:"" help:"List the flows installed on a host now, each with the object and the fact that wants it."`
+	Diff    cli.Diff    `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
+	Version versionFlag `help:"Print the version and exit."`
+}
+
+type versionFlag bool
+
+// BeforeApply prints the version instead of running a command.
+func (versionFlag) BeforeApply(app *kong.Kong) error {
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				version += " " + s.Value
+			}
+		}
+	}
+	fmt.Fprintln(app.Stdout, "tunbridge", version)
+	app.Exit(0)
+	return nil
+}
+
+func main() {
+	var p program
+	ctx := kong.Parse(&p,
+		kong.Name("tunbridge"),
+		kong.Description("An Open vSwitch-native SDN controller that serves the Neutron API."),
+		kong.UsageOnError(),
+		kong.DefaultEnvars("TUNBRIDGE"),
+		kong.Configuration(loadConfig),
+	)
+	if err := ctx.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tunbridge:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tunbridge/tunbridge/api"
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/controller"
+)
+
+// serve runs the controller. Its fields are the keys of the configuration file.
+type serve struct {
+	Config            kong.ConfigFlag `help:"YAML file with these flags as keys." placeholder:"FILE"`
+	DataDir           string          `help:"Where the embedded store lives; made with mode 0700." default:"${datadir}" type:"path"`
+	APIListen         string          `name:"api-listen" help:"Address of the Neutron API." default:"127.0.0.1:9696"`
+	AdminListen       string          `help:"Address of the admin API, unix:PATH or tcp:ADDRESS:PORT; default unix:DATA-DIR/admin.sock, mode 0600." placeholder:"ADDRESS"`
+	MetricsListen     string          `help:"Address of Prometheus metrics, /healthz and /readyz; empty for none." default:"127.0.0.1:9697"`
+	OVSDBListen       string          `name:"ovsdb-listen" help:"Where hosts dial in with OVSDB, tcp: or ssl:." default:"tcp:127.0.0.1:6640"`
+	OpenFlowListen    string          `name:"openflow-listen" help:"Where bridges dial in with OpenFlow, tcp: or ssl:." default:"tcp:127.0.0.1:6653"`
+	OpenFlowAdvertise string          `name:"openflow-advertise" help:"OpenFlow target that hosts are given; default the address they reached us at." placeholder:"TARGET"`
+	TLSCert           string          `name:"tls-cert" help:"Certificate for ssl: listeners and hosts, PEM." type:"path" placeholder:"FILE"`
+	TLSKey            string          `name:"tls-key" help:"Its key, PEM." type:"path" placeholder:"FILE"`
+	TLSCA             string          `name:"tls-ca" help:"Authority that signed the hosts' certificates, PEM." type:"path" placeholder:"FILE"`
+	Hosts             []string        `help:"Hosts to dial, tcp:ADDRESS:PORT or ssl:ADDRESS:PORT." placeholder:"REMOTE"`
+	EtcdEndpoints     []string        `help:"An external etcd cluster instead of the embedded store." placeholder:"URL"`
+	EtcdTLSCert       string          `name:"etcd-tls-cert" help:"Client certificate for it." type:"path" placeholder:"FILE"`
+	EtcdTLSKey        string          `name:"etcd-tls-key" help:"Its key." type:"path" placeholder:"FILE"`
+	EtcdTLSCA         string          `name:"etcd-tls-ca" help:"Authority that signed its certificates." type:"path" placeholder:"FILE"`
+	Auth              string          `help:"Who may use the API: none (everybody is admin)." enum:"none" default:"none"`
+	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
+	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
+	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
+	VXLANRange        string          `name:"vxlan-range" help:"VNIs for tenant networks." default:"1:1048575"`
+	UnderlayMTU       int             `name:"underlay-mtu" help:"MTU of the network between the hosts, bytes." default:"1500"`
+	Insecure          bool            `help:"Allow listeners beyond loopback without TLS or authentication."`
+	LogLevel          slog.Level      `help:"debug, info, warn or error." default:"info"`
+}
+
+// Run serves until SIGINT or SIGTERM.
+func (s *serve) Run() error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	low, high, err := numberRange(s.VXLANRange)
+	if err != nil {
+		return fmt.Errorf("vxlan-range: %w", err)
+	}
+	hostTLS, err := tlsConfig(s.TLSCert, s.TLSKey, s.TLSCA)
+	if err != nil {
+		return err
+	}
+	truth, err := s.open(ctx, log)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer truth.Close()
+
+	features, handlers := controller.Features(controller.FeatureOptions{LeaseSeconds: s.DHCPLeaseDuration, Domain: s.DNSDomain})
+	ctl := controller.New(controller.Options{
+		Store: truth, Features: features, Handlers: handlers, Logger: log,
+		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(),
+	})
+	neutron := api.New(api.Options{Store: truth, Logger: log, VXLANRange: [2]uint32{low, high}, UnderlayMTU: s.UnderlayMTU})
+
+	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
+	if err != nil {
+		return fmt.Errorf("ovsdb-listen: %w", err)
+	}
+	openflowListener, err := listen(s.OpenFlowListen, hostTLS)
+	if err != nil {
+		return fmt.Errorf("openflow-listen: %w", err)
+	}
+	apiListener, err := net.Listen("tcp", s.APIListen)
+	if err != nil {
+		return fmt.Errorf("api-listen: %w", err)
+	}
+	adminListener, err := listenAdmin(s.AdminListen)
+	if err != nil {
+		return fmt.Errorf("admin-listen: %w", err)
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ctl.Run(ctx) })
+	g.Go(func() error { return ctl.ServeOVSDB(ctx, ovsdbListener) })
+	g.Go(func() error { return ctl.ServeOpenFlow(ctx, openflowListener) })
+	for _, target := range s.Hosts {
+		g.Go(func() error { return ctl.Dial(ctx, target) })
+	}
+	g.Go(func() error { return serveHTTP(ctx, apiListener, neutron) })
+	g.Go(func() error { return serveHTTP(ctx, adminListener, admin(ctl)) })
+	if s.MetricsListen != "" {
+		metricsListener, err := net.Listen("tcp", s.MetricsListen)
+		if err != nil {
+			return fmt.Errorf("metrics-listen: %w", err)
+		}
+		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl)) })
+	}
+	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
+	err = g.Wait()
+	log.Info("ended; the hosts keep their flows")
+	return err
+}
+
+// check refuses what would be open to a network without anybody having said so, and what cannot work.
+func (s *serve) check() error {
+	if s.AdminListen == "" {
+		s.AdminListen = "unix:" + filepath.Join(s.DataDir, "admin.sock")
+	}
+	for key, address := range map[string]string{"ovsdb-listen": s.OVSDBListen, "openflow-listen": s.OpenFlowListen} {
+		scheme, rest, ok := strings.Cut(address, ":")
+		switch {
+		case !ok || scheme != "tcp" && scheme != "ssl":
+			return fmt.Errorf("%s: %q: want tcp:ADDRESS:PORT or ssl:ADDRESS:PORT", key, address)
+		case scheme == "ssl" && (s.TLSCert == "" || s.TLSKey == "" || s.TLSCA == ""):
+			return fmt.Errorf("%s: ssl needs tls-cert, tls-key and tls-ca", key)
+		case scheme == "tcp" && !loopback(rest) && !s.Insecure:
+			return fmt.Errorf("%s: %s can be reached from other machines and has no TLS: use ssl:, or set insecure", key, rest)
+		}
+	}
+	plain := map[string]string{"api-listen": s.APIListen, "metrics-listen": s.MetricsListen}
+	if rest, ok := strings.CutPrefix(s.AdminListen, "tcp:"); ok {
+		plain["admin-listen"] = rest
+	}
+	for key, address := range plain {
+		if address != "" && !loopback(address) && !s.Insecure {
+			return fmt.Errorf("%s: %s can be reached from other machines and asks nobody who they are: set insecure if that is meant", key, address)
+		}
+	}
+	return nil
+}
+
+// open opens the store.
+func (s *serve) open(ctx context.Context, log *slog.Logger) (*store.Store, error) {
+	o := store.Options{Logger: log}
+	if len(s.EtcdEndpoints) == 0 {
+		return store.OpenEmbedded(ctx, s.DataDir, o)
+	}
+	if err := os.MkdirAll(s.DataDir, 0o700); err != nil { // for the admin socket
+		return nil, err
+	}
+	config, err := tlsConfig(s.EtcdTLSCert, s.EtcdTLSKey, s.EtcdTLSCA)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenEtcd(ctx, s.EtcdEndpoints, config, o)
+}
+
+// target is what bridges are told to dial.
+func (s *serve) target() string {
+	if s.OpenFlowAdvertise != "" {
+		return s.OpenFlowAdvertise
+	}
+	return s.OpenFlowListen
+}
+
+// tlsConfig makes both ends' configuration of certificate files; nil without any. Peers must show a
+// certificate of the same authority.
+func tlsConfig(cert, key, ca string) (*tls.Config, error) {
+	if cert == "" && key == "" && ca == "" {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls: %s holds no certificate", ca)
+		}
+		config.RootCAs, config.ClientCAs = pool, pool
+	}
+	return config, nil
+}
+
+func listen(address string, config *tls.Config) (net.Listener, error) {
+	scheme, rest, _ := strings.Cut(address, ":")
+	l, err := net.Listen("tcp", rest)
+	if err == nil && scheme == "ssl" {
+		l = tls.NewListener(l, config)
+	}
+	return l, err
+}
+
+// listenAdmin listens for the operator. A socket that a killed controller left behind is replaced; one
+// that answers is not.
+func listenAdmin(address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return net.Listen("tcp", strings.TrimPrefix(address, "tcp:"))
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("%s: another controller answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// serveHTTP serves until ctx ends, and then lets requests under way finish for a while.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 128 << 10}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(grace)
+	})
+	err := server.Serve(l)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// admin is the admin API, with the profiles of the process beside it.
+func admin(ctl *controller.Controller) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", ctl.Inspect())
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func metrics(ctl *controller.Controller) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(ctl, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	ok := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }
+	mux.HandleFunc("/healthz", ok)
+	mux.HandleFunc("/readyz", ok) // nothing listens before the store is loaded
+	return mux
+}
+
+// numberRange reads "LOW:HIGH".
+func numberRange(s string) (low, high uint32, err error) {
+	a, b, ok := strings.Cut(s, ":")
+	l, err1 := strconv.ParseUint(a, 10, 32)
+	h, err2 := strconv.ParseUint(b, 10, 32)
+	if !ok || err1 != nil || err2 != nil || l < 1 || l > h {
+		return 0, 0, fmt.Errorf("%q: want LOW:HIGH", s)
+	}
+	return uint32(l), uint32(h), nil
+}

@@ -1,0 +1,20 @@
+package controller
+
+import (
+	"github.com/tunbridge/tunbridge/dhcp"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/l2"
+	"github.com/tunbridge/tunbridge/l2pop"
+)
+
+// FeatureOptions configure the features.
+type FeatureOptions struct {
+	LeaseSeconds int64 // -1 for ever
+	Domain       string
+}
+
+// Features is the program's feature list, and who answers which punted packet.
+func Features(o FeatureOptions) ([]flows.Feature, map[flows.Op]flows.Handler) {
+	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseSeconds, Domain: o.Domain})
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases}, map[flows.Op]flows.Handler{flows.OpDHCPv4: leases}
+}

@@ -1,0 +1,576 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/openflow"
+	"github.com/tunbridge/tunbridge/ovsdb"
+)
+
+const (
+	stepTimeout    = 30 * time.Second // for everything one step asks of a host
+	datapathWait   = 5 * time.Second  // a bridge without a datapath by then will get none of that type
+	firstBackoff   = 100 * time.Millisecond
+	longestBackoff = 10 * time.Second
+)
+
+// host is the loop of one host: it lives as long as the host's OVSDB session. Whatever happened is only
+// a reason to look again; everything is computed from the newest snapshot and the newest mirror.
+type host struct {
+	c       *Controller
+	id      string // system-id
+	session *ovsdb.Session
+	remote  netip.Addr // where it dialled from; zero for a unix socket
+	cert    string     // fingerprint of its TLS certificate; "" without TLS
+	since   time.Time
+	log     *slog.Logger
+	stop    context.CancelCauseFunc
+	done    chan struct{}
+	poked   chan struct{}
+	arrived chan *link
+	asked   chan func()
+	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
+
+	// The loop's own from here on.
+	row       *model.Host // as in the store
+	links     [len(flows.Bridges)]*link
+	loaded    [len(flows.Bridges)]bool // the compiler knows what the bridge holds
+	compiler  *flows.Compiler
+	viewer    viewer
+	vlans     *localVLANs
+	restored  bool
+	planned   *ovsdb.Mirror // the mirror that was found to hold the wanted rows
+	datapath  string        // datapath type in use; "" until decided
+	note      string        // why that one
+	made      time.Time     // when the bridges were asked for
+	vifs      []vif
+	vifsOf    *ovsdb.Mirror // the mirror vifs are from
+	reported  map[uuid.UUID]bool
+	status    model.HostStatus // what was last said of the host
+	interest  map[uuid.UUID]bool
+	pending   string
+	waiting   string
+	lastError string
+	backoff   time.Duration
+	commit    time.Time
+	commits   uint64
+	repairs   uint64
+	restarts  uint64
+}
+
+// errLost is the reason of a loop's end when the host's session ended.
+var errLost = errors.New("OVSDB session lost")
+
+func (h *host) run(ctx context.Context) {
+	defer close(h.done)
+	defer h.leave()
+	audit := time.NewTicker(h.c.o.AuditInterval)
+	defer audit.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.session.Done():
+			h.log.Warn("host lost", "error", h.session.Err())
+			return
+		case <-h.poked:
+		case <-h.session.Mirror().Changed():
+		case <-retry.C:
+		case l := <-h.arrived:
+			h.adopt(l)
+		case <-h.links[flows.BrInt].lost():
+			h.drop(flows.BrInt)
+		case <-h.links[flows.BrTun].lost():
+			h.drop(flows.BrTun)
+		case f := <-h.asked:
+			f()
+			continue
+		case <-audit.C:
+			h.forget()
+		}
+		retry.Stop()
+		if again := h.look(ctx); again > 0 {
+			retry.Reset(again)
+		}
+	}
+}
+
+// look runs one step and says after which time to look again by itself; 0 for never.
+func (h *host) look(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	waiting, again, err := h.step(ctx)
+	h.waiting = waiting
+	if err == nil {
+		if h.lastError != "" {
+			h.log.Info("host recovered", "was", h.lastError)
+		}
+		h.lastError, h.backoff = "", 0
+		h.reportHost(waiting == "", waiting)
+		return again
+	}
+	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+		return 0 // the loop is ending
+	}
+	if err.Error() != h.lastError {
+		h.log.Error("host not in its wanted state", "error", err)
+	}
+	h.lastError = err.Error()
+	h.reportHost(h.connected(), h.lastError)
+	h.forget()
+	h.backoff = min(max(2*h.backoff, firstBackoff), longestBackoff)
+	return h.backoff
+}
+
+// step brings the host as far as can be now. waiting says in words what is missing; again after which
+// time that should be looked at even if nothing changes.
+func (h *host) step(ctx context.Context) (waiting string, again time.Duration, err error) {
+	if err := h.enrol(ctx); err != nil {
+		return "", 0, err
+	}
+	if waiting, again, err = h.bridges(ctx); waiting != "" || err != nil {
+		return waiting, again, err
+	}
+	ports, ok := bridgePorts(h.session.Mirror())
+	if !ok {
+		return "ovs-vswitchd has not made all ports of br-int and br-tun yet", 0, nil
+	}
+	for b, l := range h.links {
+		if l == nil {
+			return fmt.Sprintf("%s has not connected by OpenFlow yet", flows.Bridge(b)), 0, nil
+		}
+	}
+	for b := range h.links {
+		if err := h.load(ctx, flows.Bridge(b)); err != nil {
+			return "", 0, err
+		}
+	}
+	if err := h.wire(ctx, ports); err != nil {
+		return "", 0, err
+	}
+	return "", 0, nil
+}
+
+// enrol writes what the host says of itself to the store and makes sure that it is ours to program.
+func (h *host) enrol(ctx context.Context) error {
+	m := h.session.Mirror()
+	row, err := hostRow(m.OpenVSwitch, h.remote)
+	if err != nil {
+		return err
+	}
+	if row.ID != h.id {
+		h.stop(fmt.Errorf("system-id changed to %s", row.ID))
+		return fmt.Errorf("system-id changed from %s to %s", h.id, row.ID)
+	}
+	if m.OpenVSwitch.ExternalIDs[keyAdopt] != "true" {
+		for _, b := range flows.Bridges {
+			if foreign := m.ForeignControllers(b.String(), h.c.target(h)); len(foreign) > 0 && m.Bridge(b.String()).ExternalIDs["tunbridge"] == "" {
+				return fmt.Errorf("%s is programmed by another controller (%s): remove it with `ovs-vsctl del-controller %s`, or set external_ids:%s=true to take the bridge over",
+					b, foreign[0], b, keyAdopt)
+			}
+		}
+	}
+	if have, ok := h.c.o.Store.Snapshot().Host(h.id); !ok || !reflect.DeepEqual(have, row) {
+		if _, err := h.c.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.PutHost(row) }); err != nil {
+			return fmt.Errorf("enrol: %w", err)
+		}
+		h.log.Info("host enrolled", "hostname", row.Hostname, "encap_ip", row.EncapIP, "guessed", row.EncapIPGuessed, "ovs", m.OpenVSwitch.OVSVersion)
+		h.log = h.c.o.Logger.With("host", row.Hostname)
+	}
+	h.row, _ = h.c.o.Store.Snapshot().Host(h.id)
+	return h.session.Steal(ctx, lockName)
+}
+
+// bridges makes the bridges, ports and Controller rows, and falls back to the userspace datapath where
+// the kernel has none.
+func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration, err error) {
+	m := h.session.Mirror()
+	h.chooseDatapath(m)
+	if m != h.planned {
+		wanted := wantedRows(h.row, m, h.datapath, h.c.target(h))
+		if ops := m.Plan(wanted); len(ops) > 0 {
+			if _, err := h.session.Transact(ctx, ops...); err != nil {
+				return "", 0, err
+			}
+			h.made = time.Now()
+		}
+		h.planned = h.session.Mirror()
+	}
+	m = h.session.Mirror()
+	for _, b := range flows.Bridges {
+		br := m.Bridge(b.String())
+		want := fmt.Sprintf("%016x", datapathID(h.id, b))
+		switch {
+		case br == nil:
+			return b.String() + " is gone from the database", firstBackoff, nil
+		case br.DatapathID == want:
+			continue
+		case br.DatapathID == "" && h.datapath == "system" && time.Since(h.made) >= datapathWait:
+			h.datapath, h.note = "netdev", "the kernel has no Open vSwitch datapath"
+			h.planned = nil
+			h.log.Warn("falling back to the userspace datapath", "reason", h.note)
+			return h.bridges(ctx)
+		}
+		return "ovs-vswitchd has not made " + b.String() + " yet", max(datapathWait-time.Since(h.made), firstBackoff), nil
+	}
+	if !h.restored {
+		h.vlans.restore(m, m.Bridge(flows.BrInt.String()))
+		h.restored = true
+	}
+	return "", 0, nil
+}
+
+// chooseDatapath decides the datapath type: what the host asks for, else what br-int has, else the kernel's.
+func (h *host) chooseDatapath(m *ovsdb.Mirror) {
+	switch br := m.Bridge(flows.BrInt.String()); {
+	case h.row.DatapathType != "":
+		h.datapath, h.note = h.row.DatapathType, "external_ids:"+keyDatapathType
+	case h.datapath != "":
+	case br != nil && br.DatapathType != "":
+		h.datapath, h.note = br.DatapathType, "br-int has it"
+	default:
+		h.datapath, h.note = "system", "default"
+	}
+}
+
+// load asks for the primary role and dumps what the bridge holds, after each connect and whenever what
+// is installed is not known.
+func (h *host) load(ctx context.Context, b flows.Bridge) error {
+	if h.loaded[b] {
+		return nil
+	}
+	l := h.links[b]
+	if !l.primary {
+		if _, _, err := l.conn.Role(ctx, openflow.RolePrimary, h.c.o.Store.Generation()); err != nil {
+			return fmt.Errorf("%s: %w", b, err)
+		}
+		if err := l.conn.Setup(ctx); err != nil {
+			return fmt.Errorf("%s: %w", b, err)
+		}
+		l.primary = true
+	}
+	in, err := dump(ctx, l.conn)
+	if err != nil {
+		return fmt.Errorf("%s: %w", b, err)
+	}
+	if b == flows.BrInt {
+		h.vlans.restoreInstalled(in)
+	}
+	h.compiler.Load(b, in)
+	h.loaded[b] = true
+	l.found(in)
+	return nil
+}
+
+// dump reads what a bridge holds, but for tables that the switch fills itself.
+func dump(ctx context.Context, c *openflow.Conn) (in flows.Installed, err error) {
+	if in.Flows, err = c.DumpFlows(ctx, openflow.FlowStatsRequest{}); err != nil {
+		return in, err
+	}
+	if in.Groups, err = c.DumpGroups(ctx); err != nil {
+		return in, err
+	}
+	in.Meters, err = c.DumpMeters(ctx)
+	return in, err
+}
+
+// wire compiles, compares, commits and reports.
+func (h *host) wire(ctx context.Context, ports flows.BridgePorts) error {
+	snap, err := h.judgeVIFs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.numberNetworks(ctx, snap); err != nil {
+		return err
+	}
+	view := h.viewer.build(snap, h.row, ports, h.vifs, h.vlans)
+	h.c.watch(h, h.viewer.networks, h.unsettled())
+	compileErr := h.compiler.Compile(view)
+	h.punts.Store(puntsOf(view, h.punts.Load()))
+	if err := h.apply(ctx); err != nil {
+		return err
+	}
+	h.vlans.committed()
+	h.reportPorts(snap)
+	return compileErr
+}
+
+// judgeVIFs decides which VIFs are wired, and claims ports without a binding.
+func (h *host) judgeVIFs(ctx context.Context) (*store.Snapshot, error) {
+	if m := h.session.Mirror(); m != h.vifsOf {
+		h.vifs, h.vifsOf = vifsOf(m, m.Bridge(flows.BrInt.String())), m
+	}
+	snap := h.c.o.Store.Snapshot()
+	claims := judge(snap, h.vifs, h.row.Hostname, h.c.o.ClaimUnbound)
+	here := make(map[uuid.UUID]bool, len(h.vifs))
+	for i := range h.vifs {
+		here[h.vifs[i].id] = true
+	}
+	var stale []uuid.UUID
+	for c := range snap.ClaimsOn(h.row.Hostname) {
+		if !here[c.PortID] {
+			stale = append(stale, c.PortID)
+		}
+	}
+	if len(claims)+len(stale) == 0 {
+		return snap, nil
+	}
+	_, err := h.c.o.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, id := range claims {
+			p, ok := tx.Port(id)
+			if _, claimed := tx.Claim(id); !ok || claimed || p.HostID != "" {
+				continue // somebody was faster
+			}
+			if err := tx.PutClaim(&model.Claim{PortID: id, Host: h.row.Hostname}); err != nil {
+				return err
+			}
+		}
+		for _, id := range stale {
+			if err := tx.DeleteClaim(id); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	snap = h.c.o.Store.Snapshot()
+	judge(snap, h.vifs, h.row.Hostname, h.c.o.ClaimUnbound)
+	return snap, nil
+}
+
+// unsettled says whether some VIF waits for a port that is not, or not yet, wired here.
+func (h *host) unsettled() bool {
+	for i := range h.vifs {
+		if h.vifs[i].wired == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// numberNetworks gives each wired VIF's network its local VLAN and notes it on the host, before any flow
+// uses it.
+func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) error {
+	carried := map[uuid.UUID]bool{}
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired != nil {
+			carried[v.wired.NetworkID] = true
+		} else if id, err := uuid.Parse(v.port.OtherConfig[otherNetwork]); err == nil {
+			carried[id] = true
+		}
+	}
+	h.vlans.release(carried)
+	var ops []ovsdb.Operation
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired == nil {
+			continue
+		}
+		vlan, err := h.vlans.of(v.wired.NetworkID)
+		if err != nil {
+			v.wired, v.reason = nil, err.Error()
+			h.log.Error("port not wired", "port", v.id, "error", err)
+			continue
+		}
+		network, _ := snap.Network(v.wired.NetworkID)
+		note := map[string]string{otherNetwork: network.ID.String(), otherTag: strconv.Itoa(int(vlan)), otherNetworkType: network.Segment.NetworkType,
+			otherPhysical: network.Segment.PhysicalNetwork, otherSegmentation: strconv.FormatUint(uint64(network.Segment.SegmentationID), 10)}
+		if v.port.Tag != nil && *v.port.Tag == int(vlan) && holds(v.port.OtherConfig, note) {
+			continue
+		}
+		ops = append(ops, ovsdb.SetPortTag(v.port.UUID, int(vlan), note)...)
+	}
+	if _, err := h.session.Transact(ctx, ops...); err != nil {
+		return fmt.Errorf("local VLANs: %w", err)
+	}
+	return nil
+}
+
+// holds says whether have has every entry of want; an empty value means no such key.
+func holds(have, want map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// apply sends the plan. What appears stands on br-tun before br-int sends to it; what goes is taken off
+// br-int first.
+func (h *host) apply(ctx context.Context) error {
+	plan := h.compiler.Plan()
+	if plan.Empty() {
+		h.pending = ""
+		h.settle(plan)
+		return nil
+	}
+	h.pending = plan.String()
+	appears, goes := plan[flows.BrTun].Split()
+	for _, b := range []*flows.BridgePlan{&appears, &plan[flows.BrInt], &goes} {
+		if b.Empty() {
+			continue
+		}
+		if err := h.send(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", b.Bridge, err)
+		}
+		h.compiler.Committed(b)
+	}
+	h.settle(plan)
+	h.pending = ""
+	h.commit = time.Now()
+	h.commits++
+	return nil
+}
+
+// settle ends the first plan after a dump: what it had to undo was not the controller's doing.
+func (h *host) settle(plan *flows.Plan) {
+	for b, l := range h.links {
+		switch changed := !plan[b].Empty(); l.settled() {
+		case foundEmpty:
+			h.restarts++
+			h.log.Warn("switch was restarted: everything written again", "bridge", flows.Bridge(b))
+		case foundOurs:
+			if changed && l.seen {
+				h.repairs++
+				h.log.Warn("foreign change undone", "bridge", flows.Bridge(b), "plan", plan[b].String())
+			}
+		}
+		l.seen = true
+	}
+}
+
+// send carries out one bridge's plan: meters, the bundle, meters.
+func (h *host) send(ctx context.Context, b *flows.BridgePlan) error {
+	conn := h.links[b.Bridge].conn
+	before, bundle, after := b.Messages()
+	if len(before) > 0 {
+		if err := conn.Do(ctx, before...); err != nil {
+			return err
+		}
+	}
+	if len(bundle) > 0 {
+		if err := conn.Bundle(ctx, bundle...); err != nil {
+			return err
+		}
+	}
+	if len(after) > 0 {
+		return conn.Do(ctx, after...)
+	}
+	return nil
+}
+
+// reportPorts tells the store which ports are wired now and which no longer are.
+func (h *host) reportPorts(snap *store.Snapshot) {
+	wired := make(map[uuid.UUID]bool, len(h.vifs))
+	reasons := map[uuid.UUID]string{}
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired == nil {
+			reasons[v.id] = v.reason
+			continue
+		}
+		wired[v.id] = true
+		if !h.reported[v.id] {
+			h.c.o.Store.SetPortStatus(model.PortStatus{PortID: v.id, Status: "ACTIVE", Host: h.row.Hostname})
+		}
+	}
+	for id := range h.reported {
+		if wired[id] {
+			continue
+		}
+		if s, ok := snap.PortStatus(id); ok && s.Status == "ACTIVE" && s.Host != h.row.Hostname {
+			continue // another host has wired it meanwhile
+		}
+		reason := reasons[id]
+		if reason == "" {
+			reason = "no interface on br-int names it"
+		}
+		h.c.o.Store.SetPortStatus(model.PortStatus{PortID: id, Status: "DOWN", Host: h.row.Hostname, Reason: reason})
+	}
+	h.reported = wired
+}
+
+// reportHost tells the store how the host is, on transition.
+func (h *host) reportHost(alive bool, lastError string) {
+	if h.status.ID != "" && h.status.Alive == alive && h.status.LastError == lastError {
+		return
+	}
+	h.status = model.HostStatus{ID: h.id, Alive: alive, LastError: lastError, Since: time.Now().UTC()}
+	h.c.o.Store.SetHostStatus(h.status)
+}
+
+// connected says whether both sessions are up: OVSDB is, as long as the loop runs.
+func (h *host) connected() bool {
+	return h.links[flows.BrInt] != nil && h.links[flows.BrTun] != nil
+}
+
+// adopt takes a new OpenFlow connection in place of the bridge's last one.
+func (h *host) adopt(l *link) {
+	if old := h.links[l.bridge]; old != nil {
+		old.conn.Close()
+	}
+	h.links[l.bridge], h.loaded[l.bridge] = l, false
+	if l.bridge == flows.BrInt {
+		go l.serve(&h.punts, h.c.o.Handlers)
+	}
+}
+
+// drop forgets a lost OpenFlow connection.
+func (h *host) drop(b flows.Bridge) {
+	h.log.Warn("OpenFlow connection lost", "bridge", b, "error", h.links[b].conn.Err())
+	h.links[b], h.loaded[b] = nil, false
+}
+
+// forget makes the next step read what the switch holds again.
+func (h *host) forget() {
+	h.loaded = [len(flows.Bridges)]bool{}
+	h.planned = nil
+}
+
+// leave ends the loop: the flows stay, the connections go.
+func (h *host) leave() {
+	h.session.Close()
+	for _, l := range h.links {
+		if l != nil {
+			l.conn.Close()
+		}
+	}
+	for {
+		select {
+		case l := <-h.arrived:
+			l.conn.Close()
+			continue
+		default:
+		}
+		break
+	}
+	h.reportHost(false, errLost.Error())
+	h.c.left(h)
+}
+
+// poke makes the loop look again; it never blocks and is never lost.
+func (h *host) poke() {
+	select {
+	case h.poked <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,90 @@
+// Package inspect is what one may ask a running controller: the types of its admin API, and the
+// client the command line uses. The server is in package controller.
+//
+// The admin API is HTTP with JSON bodies under /v1/, on a unix socket by default:
+//
+//	GET /v1/hosts               []Host
+//	GET /v1/hosts/HOST          Host
+//	GET /v1/hosts/HOST/flows    []Flow, read from the switch now
+//	GET /v1/hosts/HOST/diff     Diff, installed against wanted
+//
+// HOST is a hostname or a system-id. An error is a status of 400 or more with {"error": "…"}.
+package inspect
+
+import "time"
+
+// Host is one enrolled host as its loop sees it.
+type Host struct {
+	ID           string            `json:"id"` // system-id
+	Hostname     string            `json:"hostname"`
+	Alive        bool              `json:"alive"` // OVSDB and both OpenFlow sessions are up
+	OVSDB        *Session          `json:"ovsdb"`
+	OpenFlow     map[string]string `json:"openflow"` // bridge to peer address
+	EncapIP      string            `json:"encap_ip"`
+	EncapGuessed bool              `json:"encap_ip_guessed,omitempty"`
+	DatapathType string            `json:"datapath_type"`
+	Datapath     string            `json:"datapath_note,omitempty"` // why that datapath type
+	LocalVLANs   []LocalVLAN       `json:"local_vlans"`
+	VIFs         []VIF             `json:"vifs"`
+	Flows        map[string]int    `json:"flows"`             // wanted, by bridge
+	Pending      string            `json:"pending,omitempty"` // the plan that is not yet acknowledged
+	Waiting      string            `json:"waiting,omitempty"` // what the loop waits for
+	LastError    string            `json:"last_error,omitempty"`
+	LastCommit   time.Time         `json:"last_commit,omitzero"`
+	Commits      uint64            `json:"commits"`
+	Repairs      uint64            `json:"repairs"`  // plans that undid a foreign change
+	Restarts     uint64            `json:"restarts"` // switch found empty after a reconnect
+}
+
+// Session is a host's OVSDB session.
+type Session struct {
+	Address string    `json:"address"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"ovs_version"`
+}
+
+// LocalVLAN is a network's number on a host.
+type LocalVLAN struct {
+	VLAN        uint16 `json:"vlan"`
+	NetworkID   string `json:"network_id"`
+	NetworkName string `json:"network_name"`
+}
+
+// VIF is an interface on br-int that names a port.
+type VIF struct {
+	Interface string `json:"interface"`
+	PortID    string `json:"port_id"` // external_ids:iface-id as it stands there
+	OFPort    int    `json:"ofport"`
+	Wired     bool   `json:"wired"`
+	Reason    string `json:"reason,omitempty"` // why it is not wired
+}
+
+// Flow is one installed flow and why it is there.
+type Flow struct {
+	Bridge     string `json:"bridge"`
+	Table      uint8  `json:"table"`
+	TableName  string `json:"table_name"`
+	Priority   uint16 `json:"priority"`
+	Cookie     string `json:"cookie"`
+	Match      string `json:"match"`
+	Actions    string `json:"actions"`
+	Owner      string `json:"owner"`
+	Kind       string `json:"kind"`
+	ObjectID   string `json:"object_id"`
+	ObjectName string `json:"object_name"`
+	Reason     string `json:"reason"`
+	Packets    uint64 `json:"packets"`
+	Bytes      uint64 `json:"bytes"`
+	Seconds    int64  `json:"duration_seconds"`
+}
+
+// Diff is the difference between what a host has and what it should have.
+type Diff struct {
+	Host    string   `json:"host"`
+	Changes []string `json:"changes"` // one line each, as a plan prints; empty: none
+}
+
+// Error is the body of an answer that is not 200.
+type Error struct {
+	Error string `json:"error"`
+}

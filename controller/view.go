@@ -1,0 +1,129 @@
+package controller
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/flows"
+)
+
+// viewer builds a host's views. It keeps the last one, so that what did not change is the very same
+// pointer in the next.
+type viewer struct {
+	view     *flows.View
+	networks map[uuid.UUID]*networkMemo
+	hosts    store.Revision
+}
+
+// networkMemo is what one flows.Network was made from.
+type networkMemo struct {
+	revision, hosts store.Revision
+	vlan            uint16
+	wired           []wiredPort
+	network         *flows.Network
+}
+
+// wiredPort is a VIF as far as flows depend on it.
+type wiredPort struct {
+	port       uuid.UUID
+	ofport     uint32
+	generation uint32
+}
+
+// build makes the view of host over snap. vifs have been judged; every network they are on has a local
+// VLAN. A zero port in ports is one that does not exist.
+func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.BridgePorts, vifs []vif, vlans *localVLANs) *flows.View {
+	wired := make(map[uuid.UUID][]wiredPort)
+	for i := range vifs {
+		if v := &vifs[i]; v.wired != nil {
+			n := v.wired.NetworkID
+			wired[n] = append(wired[n], wiredPort{v.id, uint32(v.iface.OFPort), v.generation()})
+		}
+	}
+	view := &flows.View{Host: host, Ports: ports}
+	hosts := snap.HostsRevision()
+	if w.view != nil && hosts == w.hosts {
+		view.Peers = w.view.Peers
+	} else {
+		for h := range snap.Hosts() {
+			if h.ID != host.ID && h.EncapIP.IsValid() {
+				view.Peers = append(view.Peers, h)
+			}
+		}
+		slices.SortFunc(view.Peers, func(a, b *model.Host) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	memos := make(map[uuid.UUID]*networkMemo, len(wired))
+	for id, local := range wired {
+		slices.SortFunc(local, func(a, b wiredPort) int { return cmp.Compare(a.ofport, b.ofport) })
+		old := w.networks[id]
+		memo := &networkMemo{revision: snap.NetworkRevision(id), hosts: hosts, vlan: vlans.byNetwork[id], wired: local}
+		if old != nil && old.revision == memo.revision && old.hosts == memo.hosts && old.vlan == memo.vlan && slices.Equal(old.wired, local) {
+			memo = old
+		} else {
+			memo.network = networkView(snap, host, id, memo, old)
+		}
+		memos[id] = memo
+		view.Networks = append(view.Networks, memo.network)
+	}
+	slices.SortFunc(view.Networks, func(a, b *flows.Network) int { return cmp.Compare(a.LocalVLAN, b.LocalVLAN) })
+	w.view, w.networks, w.hosts = view, memos, hosts
+	return view
+}
+
+// networkView makes one network's part. Ports that are as they were in old keep their pointers.
+func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old *networkMemo) *flows.Network {
+	network, _ := snap.Network(id) // judge looked: it is there
+	n := &flows.Network{Network: network, LocalVLAN: memo.vlan}
+	wasLocal, wasRemote := map[uuid.UUID]*flows.LocalPort{}, map[uuid.UUID]*flows.RemotePort{}
+	if old != nil {
+		for _, p := range old.network.Local {
+			wasLocal[p.ID] = p
+		}
+		for _, p := range old.network.Remote {
+			wasRemote[p.ID] = p
+		}
+	}
+	for s := range snap.SubnetsOf(id) {
+		n.Subnets = append(n.Subnets, s)
+	}
+	for _, w := range memo.wired {
+		port, _ := snap.Port(w.port)
+		p := &flows.LocalPort{Port: port, Key: w.ofport, OFPort: w.ofport, Generation: w.generation}
+		if was := wasLocal[w.port]; was != nil && *was == *p {
+			p = was
+		}
+		n.Local = append(n.Local, p)
+	}
+	members := map[netip.Addr]bool{}
+	for port := range snap.PortsOf(id) {
+		if port.DeviceOwner == model.OwnerDHCP {
+			n.DHCP = port
+			continue
+		}
+		holder := holderOf(snap, port)
+		if holder == "" || holder == host.Hostname || !port.AdminStateUp {
+			continue
+		}
+		h, enrolled := snap.HostByName(holder)
+		if !enrolled || !h.EncapIP.IsValid() {
+			continue
+		}
+		p := wasRemote[port.ID]
+		if p == nil || p.Port != port || p.Host != h {
+			p = &flows.RemotePort{Port: port, Host: h}
+		}
+		n.Remote = append(n.Remote, p)
+		members[h.EncapIP] = true
+	}
+	slices.SortFunc(n.Remote, func(a, b *flows.RemotePort) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	for addr := range members {
+		n.Members = append(n.Members, addr)
+	}
+	slices.SortFunc(n.Members, netip.Addr.Compare)
+	return n
+}

@@ -1,0 +1,107 @@
+package controller
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/ovsdb"
+)
+
+// vif is an interface on br-int that names a port.
+type vif struct {
+	iface  *ovsdb.Interface
+	port   *ovsdb.Port
+	id     uuid.UUID // the port it names; zero when iface-id is no UUID
+	wired  *model.Port
+	reason string // why wired is nil
+}
+
+// vifsOf lists the interfaces of br-int that name a port. A patch port may: os-vif's per-port bridges
+// put the iface-id there.
+func vifsOf(m *ovsdb.Mirror, br *ovsdb.Bridge) []vif {
+	var vifs []vif
+	for p, i := range m.Attached(br) {
+		name, ok := i.ExternalIDs["iface-id"]
+		if !ok {
+			continue
+		}
+		id, _ := uuid.Parse(name)
+		vifs = append(vifs, vif{iface: i, port: p, id: id})
+	}
+	return vifs
+}
+
+// judge decides which VIFs are wired, and says of every other one why not. It returns the ports that
+// have no binding and are now to be claimed for this host.
+func judge(snap *store.Snapshot, vifs []vif, hostname string, claimUnbound bool) (claims []uuid.UUID) {
+	seen := make(map[uuid.UUID]*ovsdb.Interface, len(vifs))
+	for i := range vifs {
+		v := &vifs[i]
+		v.wired, v.reason = nil, ""
+		port, known := snap.Port(v.id)
+		switch {
+		case v.id == uuid.Nil:
+			v.reason = fmt.Sprintf("iface-id %q is not a port ID", v.iface.ExternalIDs["iface-id"])
+			continue
+		case !known:
+			v.reason = "no port has this ID"
+			continue
+		}
+		if first := seen[v.id]; first != nil {
+			v.reason = "interface " + first.Name + " names the same port"
+			continue
+		}
+		if port.HostID == "" && claimUnbound {
+			if _, claimed := snap.Claim(v.id); !claimed && v.iface.OFPort >= 1 {
+				claims = append(claims, v.id)
+			}
+		}
+		holder := holderOf(snap, port)
+		switch {
+		case v.iface.Error != "":
+			v.reason = "ovs-vswitchd: " + v.iface.Error
+		case v.iface.OFPort < 1:
+			v.reason = "ovs-vswitchd has not opened the interface yet"
+		case holder == "" && claimUnbound:
+			v.reason = "being claimed for this host"
+		case holder == "":
+			v.reason = "the port is not bound: set its binding:host_id to " + hostname
+		case holder != hostname:
+			v.reason = "the port is bound to host " + holder
+		case !port.AdminStateUp:
+			v.reason = "the port's admin_state_up is false"
+		default:
+			network, ok := snap.Network(port.NetworkID)
+			if !ok {
+				v.reason = "the port's network is gone"
+			} else if !network.AdminStateUp {
+				v.reason = "the network's admin_state_up is false"
+			} else {
+				v.wired = port
+				seen[v.id] = v.iface
+			}
+		}
+	}
+	return claims
+}
+
+// holderOf is the host where a port is, or is to be, wired: its binding, else its claim; "" for none.
+func holderOf(snap *store.Snapshot, p *model.Port) string {
+	if p.HostID != "" {
+		return p.HostID
+	}
+	if c, ok := snap.Claim(p.ID); ok {
+		return c.Host
+	}
+	return ""
+}
+
+// generation tells two VIFs that had the same ofport apart: the interface row is new on each plug.
+func (v *vif) generation() uint32 {
+	g, _ := strconv.ParseUint(v.iface.UUID[:8], 16, 32)
+	return uint32(g)
+}

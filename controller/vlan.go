@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/ovsdb"
+)
+
+// Columns of Port.other_config that keep the local VLAN on the host, named as Neutron's agent names
+// them, so that its tools and ours read the same.
+const (
+	otherNetwork      = "net_uuid"
+	otherTag          = "tag"
+	otherNetworkType  = "network_type"
+	otherPhysical     = "physical_network"
+	otherSegmentation = "segmentation_id"
+)
+
+const maxLocalVLAN = 4094
+
+// localVLANs is the notebook of one host: which network has which local VLAN. It is kept on the host,
+// in the VIFs' Port rows, and restored from there and from the installed flows.
+type localVLANs struct {
+	byNetwork map[uuid.UUID]uint16
+	byVLAN    map[uint16]uuid.UUID
+	installed map[uint16]uint64 // numbers in installed flows, with the first 48 bits of their network
+}
+
+func newLocalVLANs() *localVLANs {
+	return &localVLANs{byNetwork: map[uuid.UUID]uint16{}, byVLAN: map[uint16]uuid.UUID{}, installed: map[uint16]uint64{}}
+}
+
+// restore reads the notebook in the ports of br-int. A port whose entry contradicts another keeps its
+// row, but the first reading stands.
+func (v *localVLANs) restore(m *ovsdb.Mirror, br *ovsdb.Bridge) {
+	for p := range m.PortsOf(br) {
+		network, err := uuid.Parse(p.OtherConfig[otherNetwork])
+		if err != nil {
+			continue
+		}
+		tag, err := strconv.ParseUint(p.OtherConfig[otherTag], 10, 16)
+		if err != nil || tag < 1 || tag > maxLocalVLAN {
+			continue
+		}
+		v.take(network, uint16(tag))
+	}
+}
+
+// restoreInstalled reads which numbers the installed flows of br-int use: the network's flow in
+// l2_flood names both. os-vif's del-port and add-port erase the notebook, but not these.
+func (v *localVLANs) restoreInstalled(in flows.Installed) {
+	clear(v.installed)
+	for i := range in.Flows {
+		f := &in.Flows[i]
+		_, kind, prefix := flows.CookieParts(f.Cookie)
+		if f.Table != flows.L2Flood.Number || kind != flows.KindNetwork {
+			continue
+		}
+		for fv := range f.Match.Fields() {
+			if fv.Field == flows.RegNet.Field && fv.Uint() >= 1 && fv.Uint() <= maxLocalVLAN {
+				v.installed[uint16(fv.Uint())] = prefix
+			}
+		}
+	}
+}
+
+func (v *localVLANs) take(network uuid.UUID, vlan uint16) bool {
+	if _, taken := v.byVLAN[vlan]; taken {
+		return false
+	}
+	if _, has := v.byNetwork[network]; has {
+		return false
+	}
+	v.byNetwork[network], v.byVLAN[vlan] = vlan, network
+	return true
+}
+
+// of gives the network's number, choosing one when it has none: the one its installed flows carry,
+// else the lowest that nothing carries.
+func (v *localVLANs) of(network uuid.UUID) (uint16, error) {
+	if vlan, ok := v.byNetwork[network]; ok {
+		return vlan, nil
+	}
+	_, _, prefix := flows.CookieParts(flows.Object{Kind: flows.KindNetwork, ID: network}.Cookie(0))
+	for vlan, p := range v.installed {
+		if p == prefix && v.take(network, vlan) {
+			return vlan, nil
+		}
+	}
+	for vlan := uint16(1); vlan <= maxLocalVLAN; vlan++ {
+		if _, inUse := v.installed[vlan]; !inUse && v.take(network, vlan) {
+			return vlan, nil
+		}
+	}
+	return 0, fmt.Errorf("network %s: all %d local VLANs of this host are in use: move some of its ports to another host", network, maxLocalVLAN)
+}
+
+// release gives up the numbers of networks that wanted does not hold. They are free once no installed
+// flow carries them: see committed.
+func (v *localVLANs) release(wanted map[uuid.UUID]bool) {
+	for network, vlan := range v.byNetwork {
+		if !wanted[network] {
+			delete(v.byNetwork, network)
+			delete(v.byVLAN, vlan)
+		}
+	}
+}
+
+// committed records that the switch holds the flows of exactly the networks that have a number now.
+func (v *localVLANs) committed() {
+	clear(v.installed)
+	for network, vlan := range v.byNetwork {
+		_, _, prefix := flows.CookieParts(flows.Object{Kind: flows.KindNetwork, ID: network}.Cookie(0))
+		v.installed[vlan] = prefix
+	}
+}

@@ -1,0 +1,104 @@
+package flows
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Bridge is one of the two bridges that are programmed on every host.
+type Bridge uint8
+
+const (
+	BrInt Bridge = iota // VIFs, port security, local switching
+	BrTun               // tunnels
+)
+
+// Bridges are all programmed bridges.
+var Bridges = [...]Bridge{BrInt, BrTun}
+
+// String is the bridge's name on the host.
+func (b Bridge) String() string {
+	switch b {
+	case BrInt:
+		return "br-int"
+	case BrTun:
+		return "br-tun"
+	}
+	return fmt.Sprintf("bridge(%d)", uint8(b))
+}
+
+// Table is one OpenFlow table. Numbers are stable: runbooks and dumps mention them.
+type Table struct {
+	Bridge  Bridge
+	Number  uint8
+	Name    string  // pushed into the switch
+	Purpose string  // one line, for docs and explanations
+	Owners  []Owner // who may emit flows into it
+	Learned bool    // filled by the switch itself; left out of dump, diff, audit and flow monitor
+}
+
+// String is the table as the documentation names it, "br-int 60 l2".
+func (t *Table) String() string { return fmt.Sprintf("%s %d %s", t.Bridge, t.Number, t.Name) }
+
+// The tables. A packet only moves to higher numbers, except that classify is entered once more for a
+// priority-tagged frame and that group buckets resubmit to output.
+var (
+	Classify     = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2, OwnerL2Pop)
+	PortSecMAC   = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
+	PortSecKind  = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2)
+	PortSecIP    = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)
+	PortSecLLA   = table(BrInt, 13, "port_security_lla", "the link-layer address to prove is one of the port's", OwnerL2)
+	PuntSelect   = table(BrInt, 20, "punt", "requests that the controller answers: REG_OP says which", OwnerL2, OwnerL2Pop, OwnerDHCP)
+	PuntMeter    = table(BrInt, 21, "punt_meter", "one flow per port: its meter, then the controller", OwnerL2)
+	ARPND        = table(BrInt, 30, "arp_nd", "ARP requests and neighbour solicitations for known addresses", OwnerL2Pop, OwnerDHCP)
+	ARPNDAnswer  = table(BrInt, 31, "arp_nd_answer", "turns the request into its answer", OwnerL2Pop)
+	NDAnswer     = table(BrInt, 32, "nd_answer", "completes a neighbour advertisement", OwnerL2Pop)
+	L2           = table(BrInt, 60, "l2", "destination MAC gives REG_OUT; one default per network", OwnerL2)
+	L2Flood      = table(BrInt, 65, "l2_flood", "broadcast and multicast: the network's group", OwnerL2)
+	Output       = table(BrInt, 90, "output", "sends, with the local VLAN or untagged", OwnerL2)
+	IntSentinel  = table(BrInt, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
+	TunClassify  = table(BrTun, 0, "classify", "from br-int, or from an enrolled host through a tunnel", OwnerL2Pop)
+	TunFromInt   = table(BrTun, 2, "from_int", "unicast or flood", OwnerL2Pop)
+	TunFromVXLAN = table(BrTun, 4, "from_vxlan", "VNI gives the local VLAN", OwnerL2Pop)
+	TunUnicast   = table(BrTun, 20, "unicast", "known MAC: exactly one host", OwnerL2Pop)
+	TunFlood     = table(BrTun, 22, "flood", "the network's group of member hosts", OwnerL2Pop)
+	TunSentinel  = table(BrTun, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
+)
+
+var pipeline []*Table
+
+func table(b Bridge, number uint8, name, purpose string, owners ...Owner) *Table {
+	t := &Table{Bridge: b, Number: number, Name: name, Purpose: purpose, Owners: owners}
+	pipeline = append(pipeline, t)
+	return t
+}
+
+// Pipeline is every table, by bridge and number.
+func Pipeline() []*Table {
+	p := slices.Clone(pipeline)
+	slices.SortFunc(p, func(a, b *Table) int {
+		if a.Bridge != b.Bridge {
+			return int(a.Bridge) - int(b.Bridge)
+		}
+		return int(a.Number) - int(b.Number)
+	})
+	return p
+}
+
+// TableOf finds a table by bridge and number; nil if it is not ours.
+func TableOf(b Bridge, number uint8) *Table {
+	for _, t := range pipeline {
+		if t.Bridge == b && t.Number == number {
+			return t
+		}
+	}
+	return nil
+}
+
+// Sentinel is the table that holds a bridge's sentinel flow.
+func (b Bridge) Sentinel() *Table {
+	if b == BrTun {
+		return TunSentinel
+	}
+	return IntSentinel
+}

@@ -1,0 +1,76 @@
+package flows
+
+import (
+	"net/netip"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+)
+
+// View is all that one host's flows depend on: the desired and location tables as far as they concern
+// the host, and the host's own OVSDB. It is immutable; parts that did not change are the very same
+// pointers in the next View, which is what compilation is memoised on.
+type View struct {
+	Host     *model.Host
+	Ports    BridgePorts
+	Peers    []*model.Host // every other enrolled host with a tunnel address, by ID
+	Networks []*Network    // those with a local member, by local VLAN
+}
+
+// BridgePorts are the OpenFlow port numbers of the ports that the controller made itself.
+type BridgePorts struct {
+	PatchTun uint32 // on br-int, to br-tun
+	PatchInt uint32 // on br-tun, to br-int
+	VXLAN    uint32 // on br-tun, the flow-based tunnel port
+}
+
+// Network is one network as a host sees it.
+type Network struct {
+	*model.Network
+	LocalVLAN uint16 // 1 to 4094, host-local
+	Subnets   []*model.Subnet
+	Local     []*LocalPort  // wired here: VIF present, admin up, bound here or claimed; by key
+	Remote    []*RemotePort // bound to another enrolled host; by port ID
+	DHCP      *model.Port   // the network:dhcp port, if a subnet has DHCP on
+	Members   []netip.Addr  // tunnel addresses of the other hosts with a member, ascending
+}
+
+// LocalPort is a port whose VIF is on this host.
+type LocalPort struct {
+	*model.Port
+	Key        uint32 // REG_PORT, meter ID, bucket ID; host-local
+	OFPort     uint32 // today equal to Key; only classify and output may use it
+	Generation uint32 // tells this VIF from an earlier one with the same key
+}
+
+// RemotePort is a port of a network that is bound to another host.
+type RemotePort struct {
+	*model.Port
+	Host *model.Host
+}
+
+// Subnet finds a subnet of the network; nil if it has none of that ID.
+func (n *Network) Subnet(id uuid.UUID) *model.Subnet {
+	for _, s := range n.Subnets {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// Punt is a packet of a VIF that the pipeline handed to the controller. Who sent it is known from the
+// port it came in by, never from the packet.
+type Punt struct {
+	Op      Op
+	Network *Network
+	Port    *LocalPort
+	Packet  []byte // from the Ethernet header on, untagged; valid during the call only
+}
+
+// Handler answers punted packets. reply sends an Ethernet frame out of the port that asked; the frame
+// may be reused after it returns. A handler does no I/O and keeps nothing of the packet.
+type Handler interface {
+	Handle(p *Punt, reply func(frame []byte)) error
+}

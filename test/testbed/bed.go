@@ -192,8 +192,9 @@ func address(a, b byte, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{a, b, byte(n / 250), byte(n%250 + 1)})
 }
 
-// WarmTunnels lets every host resolve every other's VTEP. The userspace datapath
-// drops packets, for up to a second, while it resolves a cold tunnel neighbour.
+// WarmTunnels waits until every host has resolved every other's VTEP. The
+// userspace datapath drops packets, for up to a second, while it resolves a cold
+// tunnel neighbour.
 func (b *Bed) WarmTunnels() error {
 	hosts := b.Hosts()
 	var g errgroup.Group
@@ -203,18 +204,7 @@ func (b *Bed) WarmTunnels() error {
 			if from == to {
 				continue
 			}
-			g.Go(func() error {
-				for range 5 {
-					r, err := from.Ping(to.VTEP, 1, 0)
-					if err != nil {
-						return err
-					}
-					if r.Received > 0 {
-						return nil
-					}
-				}
-				return fmt.Errorf("host %s cannot reach the VTEP %s of %s", from.Name, to.VTEP, to.Name)
-			})
+			g.Go(func() error { return from.resolve(to.VTEP) })
 		}
 	}
 	return g.Wait()

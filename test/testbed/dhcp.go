@@ -129,7 +129,7 @@ func (c *DHCPClient) await(want string) (Lease, error) {
 		case e, ok := <-c.events:
 			switch {
 			case !ok:
-				return Lease{}, fmt.Errorf("vm %s: udhcpc ended without %q, see %s", c.vm.Name, want, c.process.Log)
+				return Lease{}, fmt.Errorf("vm %s: udhcpc ended without %q: %s", c.vm.Name, want, c.process.lastWords())
 			case e["event"] == "nak":
 				return Lease{}, fmt.Errorf("vm %s: DHCP server refused: %s", c.vm.Name, e["message"])
 			case e["event"] != want:
@@ -143,7 +143,7 @@ func (c *DHCPClient) await(want string) (Lease, error) {
 			}
 			return l, nil
 		case <-deadline:
-			return Lease{}, fmt.Errorf("vm %s: no %q from udhcpc within %s, see %s", c.vm.Name, want, leaseTimeout, c.process.Log)
+			return Lease{}, fmt.Errorf("vm %s: no %q from udhcpc within %s: %s", c.vm.Name, want, leaseTimeout, c.process.lastWords())
 		}
 	}
 }

@@ -1,11 +1,15 @@
 package testbed
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
 	"sync"
+	"syscall"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -33,7 +37,7 @@ func (b *Bed) AddHost(name string) (*Host, error) {
 		return nil, err
 	}
 	if err := h.start(); err != nil {
-		return nil, fmt.Errorf("host %s: %w", name, err)
+		return nil, err
 	}
 	b.mu.Lock()
 	b.hosts = append(b.hosts, h)
@@ -111,6 +115,38 @@ func (h *Host) StartVswitchd() error {
 		return err
 	}
 	return setAddress(nl, "br-phy", netip.PrefixFrom(h.VTEP, 16))
+}
+
+// resolve makes the switch learn the MAC behind another VTEP. It learns from ARP
+// replies it sees, and there is one only if the kernel has to ask: so the kernel
+// forgets what it may have learned from the other's own request.
+func (h *Host) resolve(vtep netip.Addr) error {
+	nl, err := h.netlink()
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	return eventually(startTimeout, "host "+h.Name+": VTEP "+vtep.String(), func() (bool, error) {
+		known, err := h.Appctl("tnl/neigh/show")
+		if err != nil {
+			return false, err
+		}
+		for line := range strings.Lines(known) {
+			if f := strings.Fields(line); len(f) > 0 && f[0] == vtep.String() {
+				return true, nil
+			}
+		}
+		link, err := nl.LinkByName("br-phy")
+		if err != nil {
+			return false, err
+		}
+		forget := &netlink.Neigh{LinkIndex: link.Attrs().Index, IP: vtep.AsSlice()}
+		if err := nl.NeighDel(forget); err != nil && !errors.Is(err, syscall.ENOENT) {
+			return false, err
+		}
+		_, err = h.Ping(vtep, 1, 0)
+		return false, err
+	})
 }
 
 // Enroll runs the operator's one command on the host: its external_ids, and the

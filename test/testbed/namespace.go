@@ -65,8 +65,9 @@ func (n Namespace) delete() error {
 // [Namespace.Start] for one that belongs to the bed.
 func (n Namespace) Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 	if n.name != "" {
-		arg = append([]string{"netns", "exec", n.name, name}, arg...)
-		name = "ip"
+		// Not "ip netns exec": that remounts /sys, which fails where / is no mount point (a chroot).
+		arg = append([]string{"--net=" + filepath.Join("/run/netns", n.name), "--", name}, arg...)
+		name = "nsenter"
 	}
 	c := exec.CommandContext(ctx, name, arg...)
 	c.Env = append(os.Environ(), n.env...)

@@ -130,6 +130,15 @@ func (p *Process) Wait() error {
 	return nil
 }
 
+// lastWords are the end of what the process wrote.
+func (p *Process) lastWords() string {
+	b, err := os.ReadFile(p.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b[max(0, len(b)-500):]))
+}
+
 // Usage is what a process has used so far.
 type Usage struct {
 	CPU  time.Duration // user and system

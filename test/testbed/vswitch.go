@@ -89,17 +89,16 @@ func (s *vswitch) StartVswitchd() error {
 }
 
 func (s *vswitch) startDaemon(program string, arg ...string) (*Process, error) {
-	argv := append([]string{program, "--pidfile", "--log-file", "--no-chdir", "-vconsole:off", "-vsyslog:off"}, arg...)
-	return s.Start(program+".out", argv...)
+	argv := append([]string{program, "--pidfile", "--log-file", "--no-chdir", "-vconsole:err", "-vsyslog:off"}, arg...)
+	return s.Start(program+"-console", argv...) // its log proper is <program>.log
 }
 
 // await waits for a daemon's socket to answer.
 func (s *vswitch) await(p *Process, socket string) error {
-	what := fmt.Sprintf("host %s: %s", s.Name, p.name)
-	return eventually(startTimeout, what, func() (bool, error) {
+	return eventually(startTimeout, "host "+s.Name+": "+p.name, func() (bool, error) {
 		select {
 		case <-p.Done():
-			return false, fmt.Errorf("ended, see %s", s.Dir)
+			return false, fmt.Errorf("ended: %s", p.lastWords())
 		default:
 		}
 		c, err := net.Dial("unix", filepath.Join(s.Dir, socket))

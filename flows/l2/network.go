@@ -36,7 +36,7 @@ func network(e *flows.Emitter, n *flows.Network, patchTun uint32) {
 			actions = deliver(actions, p.Key)
 		}
 		if overlay && len(holders.Remote) > 0 {
-			actions = deliver(actions, patchTun)
+			actions = deliver(actions, patchTun) // last: it leaves a tag on the frame
 		}
 		e.Flow(flows.L2, 100, of.MustMatch(net, of.EthDst.MAC(of.MAC(mac))), of.Apply(actions...), "mac_address of allowed_address_pairs: to all its holders")
 	}

@@ -33,8 +33,14 @@ func (s *Store) observe(revision Revision, events []event) {
 			c, ok, err := decode(ev.key, ev.value)
 			if err != nil {
 				s.log.Error("a row in the store cannot be read; the former one stays", "error", err)
-			} else if ok {
-				changes = append(changes, c)
+				continue
+			}
+			if !ok {
+				continue
+			}
+			changes = append(changes, c)
+			if c.table.kind == Status && c.value != nil {
+				s.status.yield(ev.key, ev.lease)
 			}
 		}
 		s.pending[revision] = changes
@@ -138,7 +144,7 @@ func (s *Store) reload(ctx context.Context) error {
 	for i := range rows {
 		rows[i] = map[string]found{}
 	}
-	revision, err := s.backend.load(ctx, func(en entry) error {
+	revision, err := s.backend.load(ctx, rowRoot, func(en entry) error {
 		if t, key, ok := parseRowKey(en.key); ok {
 			rows[t.number][key] = found{en.value, en.revision}
 		}

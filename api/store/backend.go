@@ -8,8 +8,8 @@ type backend interface {
 	// commit makes all writes in one revision if all compares hold. The revision is that of the
 	// writes, or, if a compare fails, the newest one at that moment.
 	commit(ctx context.Context, compares []compare, ops []op) (revision Revision, ok bool, err error)
-	// load calls each with every key under the root, all at the revision that it returns.
-	load(ctx context.Context, each func(entry) error) (Revision, error)
+	// load calls each with every key that has the prefix, all at the revision that it returns.
+	load(ctx context.Context, prefix string, each func(entry) error) (Revision, error)
 	// watch calls each with every revision from the given one on, in order, until ctx ends or
 	// the revisions are no longer to be had.
 	watch(ctx context.Context, from Revision, each func(Revision, []event)) error

@@ -63,12 +63,12 @@ func (m *memory) holds(c compare) bool {
 	}
 }
 
-func (m *memory) load(_ context.Context, each func(entry) error) (Revision, error) {
+func (m *memory) load(_ context.Context, prefix string, each func(entry) error) (Revision, error) {
 	m.mu.Lock()
 	keys, revision := m.keys, m.revision
 	m.mu.Unlock()
 	it := keys.Root().Iterator()
-	it.SeekPrefix([]byte(root))
+	it.SeekPrefix([]byte(prefix))
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
 		if err := each(e); err != nil {
 			return 0, err

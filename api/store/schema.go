@@ -26,15 +26,11 @@ var schemaVersion = strconv.Itoa(len(migrations) + 1)
 func prepare(ctx context.Context, b backend, migrations []migration) (incarnation uint32, err error) {
 	want := len(migrations) + 1
 	for {
-		all := map[string][]byte{}
-		if _, err := b.load(ctx, func(e entry) error {
-			all[e.key] = e.value
-			return nil
-		}); err != nil {
-			return 0, fmt.Errorf("read the schema: %w", err)
+		text, err := read(ctx, b, schemaKey)
+		if err != nil {
+			return 0, err
 		}
-		text, there := all[schemaKey]
-		if !there {
+		if text == "" {
 			_, _, err := b.commit(ctx,
 				[]compare{{key: schemaKey, test: revisionIs}},
 				[]op{
@@ -42,11 +38,11 @@ func prepare(ctx context.Context, b backend, migrations []migration) (incarnatio
 					{key: incarnationKey, value: []byte(strconv.FormatUint(uint64(random24()), 16))},
 				})
 			if err != nil {
-				return 0, fmt.Errorf("write the schema: %w", err)
+				return 0, fmt.Errorf("write %s: %w", schemaKey, err)
 			}
 			continue // read it back: another replica may have been first
 		}
-		have, err := strconv.Atoi(string(text))
+		have, err := strconv.Atoi(text)
 		if err != nil || have < 1 {
 			return 0, fmt.Errorf("%s is %q: this is not a store of tunbridge", schemaKey, text)
 		}
@@ -54,16 +50,41 @@ func prepare(ctx context.Context, b backend, migrations []migration) (incarnatio
 			return 0, fmt.Errorf("the store has schema %d and this program knows %d: run a version at least as new as the one that wrote it", have, want)
 		}
 		if have == want {
-			v, err := strconv.ParseUint(string(all[incarnationKey]), 16, 24)
+			text, err := read(ctx, b, incarnationKey)
 			if err != nil {
-				return 0, fmt.Errorf("%s is %q: not 24 bits in hexadecimal", incarnationKey, all[incarnationKey])
+				return 0, err
+			}
+			v, err := strconv.ParseUint(text, 16, 24)
+			if err != nil {
+				return 0, fmt.Errorf("%s is %q: not 24 bits in hexadecimal", incarnationKey, text)
 			}
 			return uint32(v), nil
+		}
+		all := map[string][]byte{}
+		if _, err := b.load(ctx, root, func(e entry) error {
+			all[e.key] = e.value
+			return nil
+		}); err != nil {
+			return 0, fmt.Errorf("load schema %d: %w", have, err)
 		}
 		if err := migrate(ctx, b, migrations[have-1](all), have); err != nil {
 			return 0, fmt.Errorf("migrate schema %d: %w", have, err)
 		}
 	}
+}
+
+// read is the value of one key, "" if there is none.
+func read(ctx context.Context, b backend, key string) (value string, err error) {
+	_, err = b.load(ctx, key, func(e entry) error {
+		if e.key == key {
+			value = string(e.value)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", key, err)
+	}
+	return value, nil
 }
 
 // migrate writes what a migration changed, in pieces that fit into a transaction, and the version

@@ -41,8 +41,7 @@ type statusRow struct {
 	gone    bool   // … which is no more
 }
 
-// openStatus opens the process's lease and starts writing.
-func openStatus(ctx context.Context, s *Store) (*statusWriter, error) {
+func newStatusWriter(s *Store) *statusWriter {
 	w := &statusWriter{
 		store:   s,
 		replica: root + "replica/" + uuid.NewString(),
@@ -52,11 +51,7 @@ func openStatus(ctx context.Context, s *Store) (*statusWriter, error) {
 		idle:    make(chan struct{}),
 	}
 	close(w.idle)
-	if err := w.begin(ctx); err != nil {
-		return nil, err
-	}
-	s.done.Go(w.run)
-	return w, nil
+	return w
 }
 
 // begin opens a lease and makes everything said so far due on it.
@@ -155,6 +150,15 @@ func (w *statusWriter) say(t *table, key string, value any, needs string) {
 	}
 	w.rows[etcdKey] = r
 	w.due(etcdKey, r)
+}
+
+// yield forgets a row that another process has written since: it knows better now.
+func (w *statusWriter) yield(etcdKey string, writer leaseID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, due := w.dirty[etcdKey]; !due && writer != w.lease {
+		delete(w.rows, etcdKey)
+	}
 }
 
 // due marks a row to be written; mu is held.

@@ -66,18 +66,20 @@ func open(ctx context.Context, b backend, o Options) (*Store, error) {
 	s.snapshot.Store(&Snapshot{Tables{state: emptyState()}})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.index.store = s
+	s.status = newStatusWriter(s)
 	var err error
 	if s.incarnation, err = prepare(ctx, b, migrations); err == nil {
 		err = s.reload(ctx)
 	}
 	if err == nil {
 		s.done.Go(s.follow)
-		s.status, err = openStatus(ctx, s)
+		err = s.status.begin(ctx)
 	}
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
+	s.done.Go(s.status.run)
 	return s, nil
 }
 

@@ -22,7 +22,7 @@ import (
 // encapsulation; ofproto/trace shows the tunnel's fields. A packet injected at a
 // tunnel port has none: follow those with [CheapHost.Trace].
 type CheapHost struct {
-	vswitch
+	Switch
 	Encap netip.Addr // 172.31.x.N: announced, but nobody's
 }
 

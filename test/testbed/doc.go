@@ -20,5 +20,5 @@
 // the state recorded on disk. Two beds never meet: every bed has a prefix of
 // its own, and every interface lives in one of its namespaces.
 //
-// Read bed.go first, then host.go or cheap.go; vswitch.go runs the daemons.
+// Read bed.go first, then host.go or cheap.go; switch.go runs the daemons.
 package testbed

@@ -16,7 +16,7 @@ import (
 // Host is a namespace with its own Open vSwitch on the userspace datapath.
 // Nothing but br-phy is on it: a controller makes the other bridges.
 type Host struct {
-	vswitch
+	Switch
 	VTEP       netip.Addr // 172.31.x.N, on br-phy
 	Management netip.Addr // 10.77.x.N, out of band
 
@@ -97,7 +97,7 @@ func (h *Host) start() error {
 // StartVswitchd starts the ovs-vswitchd. It has no flows yet, whatever it had
 // before; br-phy and the VTEP's address are made again if they went with its predecessor.
 func (h *Host) StartVswitchd() error {
-	if err := h.vswitch.StartVswitchd(); err != nil {
+	if err := h.Switch.StartVswitchd(); err != nil {
 		return err
 	}
 	nl, err := h.netlink()

@@ -23,10 +23,10 @@ const schema = "/usr/share/openvswitch/vswitch.ovsschema"
 // startTimeout is for a daemon to open its socket, on a machine that is busy.
 const startTimeout = 30 * time.Second
 
-// vswitch is an ovsdb-server and an ovs-vswitchd with a directory of their own:
+// Switch is an ovsdb-server and an ovs-vswitchd with a directory of their own:
 // Open vSwitch's tools find them by OVS_RUNDIR alone and never touch the
 // machine's own Open vSwitch.
-type vswitch struct {
+type Switch struct {
 	Namespace
 	Name string // of the host, and its hostname in the database
 	Dir  string // database, sockets, pid files and logs
@@ -38,7 +38,7 @@ type vswitch struct {
 	vswitchd *Process
 }
 
-func (s *vswitch) init(ns Namespace, name string, vswitchdArgs ...string) error {
+func (s *Switch) init(ns Namespace, name string, vswitchdArgs ...string) error {
 	dir := filepath.Join(ns.bed.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("host %s: %w", name, err)
@@ -51,11 +51,11 @@ func (s *vswitch) init(ns Namespace, name string, vswitchdArgs ...string) error 
 }
 
 // SystemID is external_ids:system-id of the host's Open_vSwitch row.
-func (s *vswitch) SystemID() string { return s.bed.prefix + "-" + s.Name }
+func (s *Switch) SystemID() string { return s.bed.prefix + "-" + s.Name }
 
 // StartOVSDB starts the ovsdb-server, which listens on Dir/db.sock and connects
 // to the managers its own database names.
-func (s *vswitch) StartOVSDB() error {
+func (s *Switch) StartOVSDB() error {
 	p, err := s.startDaemon("ovsdb-server", filepath.Join(s.Dir, "conf.db"),
 		"--remote=punix:"+filepath.Join(s.Dir, "db.sock"), "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
 		"--private-key=db:Open_vSwitch,SSL,private_key", "--certificate=db:Open_vSwitch,SSL,certificate", "--bootstrap-ca-cert=db:Open_vSwitch,SSL,ca_cert")
@@ -70,7 +70,7 @@ func (s *vswitch) StartOVSDB() error {
 
 // StartVswitchd starts the ovs-vswitchd and waits until it runs every bridge. It
 // has no flows yet, whatever it had before.
-func (s *vswitch) StartVswitchd() error {
+func (s *Switch) StartVswitchd() error {
 	p, err := s.startDaemon("ovs-vswitchd", append([]string{"unix:" + filepath.Join(s.Dir, "db.sock")}, s.vswitchdArgs...)...)
 	if err != nil {
 		return err
@@ -88,13 +88,13 @@ func (s *vswitch) StartVswitchd() error {
 	return err
 }
 
-func (s *vswitch) startDaemon(program string, arg ...string) (*Process, error) {
+func (s *Switch) startDaemon(program string, arg ...string) (*Process, error) {
 	argv := append([]string{program, "--pidfile", "--log-file", "--no-chdir", "-vconsole:err", "-vsyslog:off"}, arg...)
 	return s.Start(program+"-console", argv...) // its log proper is <program>.log
 }
 
 // await waits for a daemon's socket to answer.
-func (s *vswitch) await(p *Process, socket string) error {
+func (s *Switch) await(p *Process, socket string) error {
 	return eventually(startTimeout, "host "+s.Name+": "+p.name, func() (bool, error) {
 		select {
 		case <-p.Done():
@@ -110,73 +110,73 @@ func (s *vswitch) await(p *Process, socket string) error {
 }
 
 // Vswitchd is the ovs-vswitchd that runs, or ran last.
-func (s *vswitch) Vswitchd() *Process {
+func (s *Switch) Vswitchd() *Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.vswitchd
 }
 
 // OVSDB is the ovsdb-server that runs, or ran last.
-func (s *vswitch) OVSDB() *Process {
+func (s *Switch) OVSDB() *Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ovsdb
 }
 
 // StopVswitchd ends the ovs-vswitchd as a package upgrade does.
-func (s *vswitch) StopVswitchd() error { return s.Vswitchd().Stop(10 * time.Second) }
+func (s *Switch) StopVswitchd() error { return s.Vswitchd().Stop(10 * time.Second) }
 
 // KillVswitchd ends it without warning.
-func (s *vswitch) KillVswitchd() error { return s.Vswitchd().Kill() }
+func (s *Switch) KillVswitchd() error { return s.Vswitchd().Kill() }
 
 // KillOVSDB ends the ovsdb-server without warning.
-func (s *vswitch) KillOVSDB() error { return s.OVSDB().Kill() }
+func (s *Switch) KillOVSDB() error { return s.OVSDB().Kill() }
 
 // PauseVswitchd stops the ovs-vswitchd's clock: it holds its connections and
 // answers nothing, until ResumeVswitchd.
-func (s *vswitch) PauseVswitchd() error { return s.Vswitchd().Signal(syscall.SIGSTOP) }
+func (s *Switch) PauseVswitchd() error { return s.Vswitchd().Signal(syscall.SIGSTOP) }
 
 // ResumeVswitchd ends what PauseVswitchd began.
-func (s *vswitch) ResumeVswitchd() error { return s.Vswitchd().Signal(syscall.SIGCONT) }
+func (s *Switch) ResumeVswitchd() error { return s.Vswitchd().Signal(syscall.SIGCONT) }
 
 // Vsctl runs ovs-vsctl on the host.
-func (s *vswitch) Vsctl(arg ...string) (string, error) {
+func (s *Switch) Vsctl(arg ...string) (string, error) {
 	out, err := s.Exec("ovs-vsctl", append([]string{"--timeout=30"}, arg...)...)
 	return strings.TrimSuffix(out, "\n"), s.named(err)
 }
 
 // AwaitBridge waits, up to half a minute, until a controller has made a bridge
 // and the switch runs it.
-func (s *vswitch) AwaitBridge(name string) error {
+func (s *Switch) AwaitBridge(name string) error {
 	_, err := s.Vsctl("wait-until", "Bridge", name, "datapath_id!=[]")
 	return err
 }
 
 // Ofctl runs ovs-ofctl on the host, in OpenFlow 1.5.
-func (s *vswitch) Ofctl(arg ...string) (string, error) {
+func (s *Switch) Ofctl(arg ...string) (string, error) {
 	out, err := s.Exec("ovs-ofctl", append([]string{"--timeout=30", "-O", "OpenFlow15"}, arg...)...)
 	return out, s.named(err)
 }
 
 // Appctl runs ovs-appctl on the host's ovs-vswitchd.
-func (s *vswitch) Appctl(arg ...string) (string, error) {
+func (s *Switch) Appctl(arg ...string) (string, error) {
 	out, err := s.Exec("ovs-appctl", append([]string{"--timeout=30"}, arg...)...)
 	return out, s.named(err)
 }
 
 // DumpFlows is `ovs-ofctl dump-flows` with names of tables and ports.
-func (s *vswitch) DumpFlows(bridge string) (string, error) {
+func (s *Switch) DumpFlows(bridge string) (string, error) {
 	return s.Ofctl("--names", "dump-flows", bridge)
 }
 
 // Trace follows a packet, given as a flow, through a bridge: ofproto/trace.
-func (s *vswitch) Trace(bridge, flow string) (string, error) {
+func (s *Switch) Trace(bridge, flow string) (string, error) {
 	return s.Appctl("ofproto/trace", "--names", bridge, flow)
 }
 
 // Client drives the host's ovs-vsctl and ovs-ofctl. It writes; it does not parse
 // the dumps of a modern Open vSwitch.
-func (s *vswitch) Client() *ovs.Client {
+func (s *Switch) Client() *ovs.Client {
 	return ovs.New(
 		ovs.Exec(func(cmd string, arg ...string) ([]byte, error) {
 			out, err := s.Exec(cmd, arg...)
@@ -191,7 +191,7 @@ func (s *vswitch) Client() *ovs.Client {
 }
 
 // enroll is the one command an operator runs on a host. ids are external_ids.
-func (s *vswitch) enroll(target string, ids map[string]string) error {
+func (s *Switch) enroll(target string, ids map[string]string) error {
 	arg := []string{"set", "Open_vSwitch", "."}
 	for _, k := range slices.Sorted(maps.Keys(ids)) {
 		arg = append(arg, fmt.Sprintf("external_ids:%s=%q", k, ids[k]))
@@ -201,7 +201,7 @@ func (s *vswitch) enroll(target string, ids map[string]string) error {
 }
 
 // plug adds a port for a VIF as os-vif does: one transaction, whatever was there before.
-func (s *vswitch) plug(v VIF, settings ...string) error {
+func (s *Switch) plug(v VIF, settings ...string) error {
 	device := v.Device()
 	arg := []string{"--", "--if-exists", "del-port", device, "--", "add-port", v.bridge(), device,
 		"--", "set", "Interface", device, "external_ids:iface-id=" + v.PortID, "external_ids:iface-status=active",
@@ -238,7 +238,7 @@ func (v VIF) check() error {
 	return nil
 }
 
-func (s *vswitch) named(err error) error {
+func (s *Switch) named(err error) error {
 	if err != nil {
 		return fmt.Errorf("host %s: %w", s.Name, err)
 	}

@@ -81,12 +81,10 @@ const (
 	actionMeter        = 29
 	actionExperimenter = 0xffff
 
-	niciraResubmit      = 1
 	niciraNote          = 8
 	niciraResubmitTable = 14
 	niciraOutputReg     = 15
 	niciraController    = 20
-	niciraOutputReg2    = 32
 	niciraController2   = 37
 	niciraClone         = 42
 )
@@ -274,12 +272,12 @@ func decodeAction(b []byte) (Action, bool) {
 
 func decodeNicira(subtype uint16, b []byte) (Action, bool) {
 	switch subtype {
-	case niciraResubmit, niciraResubmitTable:
-		return decodeResubmit(subtype, b)
+	case niciraResubmitTable:
+		return decodeResubmit(b)
 	case niciraNote:
 		return Note{b[10:]}, true
-	case niciraOutputReg, niciraOutputReg2:
-		return decodeOutputReg(subtype, b)
+	case niciraOutputReg:
+		return decodeOutputReg(b)
 	case niciraController, niciraController2:
 		return decodeController(subtype, b)
 	case niciraClone:

@@ -81,13 +81,6 @@ func (a OutputReg) appendTo(b []byte) []byte {
 		maxLen = 0xffff
 	}
 	bits := uint16(a.Src.Offset)<<6 | uint16(a.Src.Width-1)
-	if a.Src.Field>>48<<48 == classRegisters { // has no NXM header, which the first form wants
-		b = appendNicira(b, 24, niciraOutputReg2)
-		b = binary.BigEndian.AppendUint16(b, bits)
-		b = binary.BigEndian.AppendUint16(b, maxLen)
-		b = a.Src.Field.appendHeader(b, false)
-		return pad(b, 6)
-	}
 	b = appendNicira(b, 24, niciraOutputReg)
 	b = binary.BigEndian.AppendUint16(b, bits)
 	b = a.Src.Field.appendHeader(b, false)
@@ -95,15 +88,12 @@ func (a OutputReg) appendTo(b []byte) []byte {
 	return pad(b, 6)
 }
 
-func decodeOutputReg(subtype uint16, b []byte) (Action, bool) {
+func decodeOutputReg(b []byte) (Action, bool) {
 	if len(b) != 24 {
 		return nil, false
 	}
-	bits, header, maxLen := binary.BigEndian.Uint16(b[10:]), b[12:16], binary.BigEndian.Uint16(b[16:])
-	if subtype == niciraOutputReg2 {
-		maxLen, header = binary.BigEndian.Uint16(b[12:]), b[14:18]
-	}
-	f, _, _, _, err := oxmHeader(header)
+	bits, maxLen := binary.BigEndian.Uint16(b[10:]), binary.BigEndian.Uint16(b[16:])
+	f, _, _, _, err := oxmHeader(b[12:16])
 	if maxLen == 0xffff {
 		maxLen = 0
 	}
@@ -150,7 +140,8 @@ func (a PushVLAN) AppendText(b []byte) []byte {
 	return appendHexNumber(append(b, "push_vlan:"...), uint64(a.EtherType))
 }
 
-// PopVLAN removes the outer 802.1Q tag.
+// PopVLAN removes the outer 802.1Q tag. The switch refuses it in a flow whose match
+// doesn't say that there is one.
 type PopVLAN struct{}
 
 func (a PopVLAN) check() error { return nil }
@@ -207,7 +198,7 @@ func decodeSetField(b []byte) (Action, bool) {
 	if err != nil || head+n > len(b) || f.Bytes() > 16 {
 		return nil, false
 	}
-	v := FieldValue{f, bigUint(b[head : head+f.Bytes()]), ones(f.Width())}
+	v := FieldValue{f, bigUint(b[head : head+f.Bytes()]), f.fullMask()}
 	if masked {
 		v.Mask = bigUint(b[head+f.Bytes() : head+n])
 	}
@@ -290,24 +281,13 @@ func (a Resubmit) port() uint32 {
 }
 
 func (a Resubmit) appendTo(b []byte) []byte {
-	if a.Table == TableAll {
-		b = appendNicira(b, 16, niciraResubmit)
-		b = binary.BigEndian.AppendUint16(b, uint16(a.port()))
-		return pad(b, 4)
-	}
 	b = appendNicira(b, 16, niciraResubmitTable)
 	b = binary.BigEndian.AppendUint16(b, uint16(a.port()))
 	return append(b, a.Table, 0, 0, 0)
 }
 
-func decodeResubmit(subtype uint16, b []byte) (Action, bool) {
-	a := Resubmit{port16(binary.BigEndian.Uint16(b[10:])), TableAll}
-	if subtype == niciraResubmitTable {
-		a.Table = b[12]
-		if a.Table == TableAll {
-			return nil, false
-		}
-	}
+func decodeResubmit(b []byte) (Action, bool) {
+	a := Resubmit{port16(binary.BigEndian.Uint16(b[10:])), b[12]}
 	if a.Port == PortInPort {
 		a.Port = 0
 	}
@@ -410,10 +390,10 @@ func (a Controller) appendTo(b []byte) []byte {
 	start := len(b)
 	b = pad(appendNicira(b, 0, niciraController2), 6)
 	if a.maxLen() != 0xffff {
-		b = append(b, 0, controllerMaxLen, 0, 6, byte(a.MaxLen>>8), byte(a.MaxLen), 0, 0)
+		b = append(b, 0, controllerMaxLen, 0, 8, byte(a.MaxLen>>8), byte(a.MaxLen), 0, 0)
 	}
 	if a.ControllerID != 0 {
-		b = append(b, 0, controllerID, 0, 6, byte(a.ControllerID>>8), byte(a.ControllerID), 0, 0)
+		b = append(b, 0, controllerID, 0, 8, byte(a.ControllerID>>8), byte(a.ControllerID), 0, 0)
 	}
 	if a.reason() != ReasonAction {
 		b = append(b, 0, controllerReason, 0, 5, byte(a.Reason), 0, 0, 0)
@@ -443,9 +423,9 @@ func decodeController(subtype uint16, b []byte) (Action, bool) {
 	var a Controller
 	err := properties("controller", b[16:], func(typ uint16, value []byte) error {
 		switch {
-		case typ == controllerMaxLen && len(value) == 2:
+		case typ == controllerMaxLen && len(value) == 4:
 			a.setMaxLen(binary.BigEndian.Uint16(value))
-		case typ == controllerID && len(value) == 2:
+		case typ == controllerID && len(value) == 4:
 			a.ControllerID = binary.BigEndian.Uint16(value)
 		case typ == controllerReason && len(value) == 1:
 			a.setReason(Reason(value[0]))

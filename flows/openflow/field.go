@@ -118,6 +118,9 @@ const (
 const (
 	VIDPresent = 0x1000 // in VlanVID: there is a tag
 
+	fragmentAny   = 1 // in IPFrag: a fragment
+	fragmentLater = 2 // and not the first
+
 	EthTypeIPv4 = 0x0800
 	EthTypeARP  = 0x0806
 	EthTypeRARP = 0x8035
@@ -177,7 +180,7 @@ type fieldInfo struct {
 	match    string // as in a match
 	format   format
 	requires prerequisite
-	readOnly bool // not a destination
+	readOnly bool // not a destination; of conntrack's fields: not outside ct(exec(…))
 }
 
 const (
@@ -198,7 +201,7 @@ var fieldTable = [...]fieldInfo{
 	{EthSrc, 48, maskable, "eth_src", "NXM_OF_ETH_SRC", "dl_src", ethernet, always, false},
 	{EthDst, 48, maskable, "eth_dst", "NXM_OF_ETH_DST", "dl_dst", ethernet, always, false},
 	{EthType, 16, exact, "eth_type", "NXM_OF_ETH_TYPE", "dl_type", hexadecimal, always, true},
-	{VlanVID, 13, maskable, "vlan_vid", "OXM_OF_VLAN_VID", "vlan_vid", decimal, always, false},
+	{VlanVID, 12, maskable, "vlan_vid", "OXM_OF_VLAN_VID", "vlan_vid", decimal, always, false},
 	{VlanPCP, 3, exact, "vlan_pcp", "OXM_OF_VLAN_PCP", "dl_vlan_pcp", decimal, vlanTag, false},
 	{IPv4Src, 32, maskable, "ip_src", "NXM_OF_IP_SRC", "nw_src", ipv4, ipv4Packet, false},
 	{IPv4Dst, 32, maskable, "ip_dst", "NXM_OF_IP_DST", "nw_dst", ipv4, ipv4Packet, false},
@@ -248,8 +251,8 @@ var fieldTable = [...]fieldInfo{
 	{PktMark, 32, maskable, "pkt_mark", "NXM_NX_PKT_MARK", "pkt_mark", hexadecimal, always, false},
 	{CtState, 8, maskAlways, "ct_state", "NXM_NX_CT_STATE", "ct_state", ctState, always, true},
 	{CtZone, 16, exact, "ct_zone", "NXM_NX_CT_ZONE", "ct_zone", hexadecimal, always, true},
-	{CtMark, 32, maskable, "ct_mark", "NXM_NX_CT_MARK", "ct_mark", hexadecimal, always, false},
-	{CtLabel, 128, maskable, "ct_label", "NXM_NX_CT_LABEL", "ct_label", hexadecimal, always, false},
+	{CtMark, 32, maskable, "ct_mark", "NXM_NX_CT_MARK", "ct_mark", hexadecimal, always, true},
+	{CtLabel, 128, maskable, "ct_label", "NXM_NX_CT_LABEL", "ct_label", hexadecimal, always, true},
 	{Metadata, 64, maskable, "metadata", "OXM_OF_METADATA", "metadata", hexadecimal, always, false},
 
 	{VlanTCI, 16, maskable, "vlan_tci", "NXM_OF_VLAN_TCI", "vlan_tci", hexadecimal, always, false},
@@ -341,18 +344,25 @@ func (f Field) String() string {
 	return fmt.Sprintf("oxm_%#04x_%d", uint16(f>>48), f>>9&0x7f)
 }
 
+// fullMask is the mask under which all of a value counts. The VID's includes
+// VIDPresent, which is no bit of the VID to Open vSwitch's eyes.
+func (f Field) fullMask() Uint128 {
+	if f == VlanVID {
+		return Uint128{Lo: 0x1fff}
+	}
+	return ones(f.Width())
+}
+
 // Is is the field with exactly the value v.
-func (f Field) Is(v uint64) FieldValue { return f.wide(Uint128{Lo: v}, ones(f.Width())) }
+func (f Field) Is(v uint64) FieldValue { return FieldValue{f, Uint128{Lo: v}, f.fullMask()} }
 
 // Masked is the field with the value v in the bits of mask, whatever the others.
 func (f Field) Masked(v, mask uint64) FieldValue {
-	return f.wide(Uint128{Lo: v}, Uint128{Lo: mask})
+	return FieldValue{f, Uint128{Lo: v}, Uint128{Lo: mask}}
 }
 
 // Wide is Masked for fields of more than 64 bits.
-func (f Field) Wide(v, mask Uint128) FieldValue { return f.wide(v, mask) }
-
-func (f Field) wide(v, mask Uint128) FieldValue { return FieldValue{f, v, mask} }
+func (f Field) Wide(v, mask Uint128) FieldValue { return FieldValue{f, v, mask} }
 
 // A Subfield is some adjacent bits of a field, the operand of Move and OutputReg.
 type Subfield struct {

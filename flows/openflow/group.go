@@ -109,7 +109,7 @@ func (k *Bucket) appendTo(b []byte, t GroupType) []byte {
 	b = binary.BigEndian.AppendUint32(b, k.ID)
 	b = append(b, k.Actions...)
 	if t == GroupTypeSelect || k.Weight != 0 {
-		b = append(b, 0, bucketWeight, 0, 6, byte(k.Weight>>8), byte(k.Weight), 0, 0)
+		b = append(b, 0, bucketWeight, 0, 8, byte(k.Weight>>8), byte(k.Weight), 0, 0)
 	}
 	if k.WatchPort != 0 {
 		b = binary.BigEndian.AppendUint32(append(b, 0, bucketWatchPort, 0, 8), k.WatchPort)
@@ -175,7 +175,7 @@ func parseBucket(s string) (k Bucket, rest string, err error) {
 	}
 	err = properties("bucket", []byte(s[8+actions:n]), func(typ uint16, value []byte) error {
 		switch {
-		case typ == bucketWeight && len(value) == 2:
+		case typ == bucketWeight && len(value) == 4:
 			k.Weight = binary.BigEndian.Uint16(value)
 		case typ == bucketWatchPort && len(value) == 4:
 			k.WatchPort = orZero(binary.BigEndian.Uint32(value))

@@ -112,11 +112,15 @@ func placeTCI(list []placed, v FieldValue) ([]placed, error) {
 	return place(list, VlanPCP.Is(v.Value.Lo>>13))
 }
 
-// packet is what a match says of the kind of packet; -1 is "nothing".
+// packet is what a match says of the kind of packet. -1 is "nothing".
 type packet struct {
 	ethType, ipProto, icmpType int
 	tagged                     bool
+	noICMPCode                 bool // icmpv6_code is something else than 0
+	laterFragment              bool // of such, the transport's header is elsewhere
 }
+
+var anyPacket = packet{ethType: -1, ipProto: -1, icmpType: -1}
 
 func (p *packet) add(v FieldValue) {
 	switch v.Field {
@@ -128,13 +132,18 @@ func (p *packet) add(v FieldValue) {
 		p.ipProto = int(v.Value.Lo)
 	case ICMPv6Type:
 		p.icmpType = int(v.Value.Lo)
+	case ICMPv6Code:
+		p.noICMPCode = v.Value.Lo != 0
+	case IPFrag:
+		p.laterFragment = v.Value.Lo&fragmentLater != 0
 	}
 }
 
 // has reports whether the packets are of the kind r asks for.
 func (p *packet) has(r prerequisite) bool {
 	ip := p.ethType == EthTypeIPv4 || p.ethType == EthTypeIPv6
-	nd := p.ethType == EthTypeIPv6 && p.ipProto == IPProtoICMPv6
+	icmp6 := p.ethType == EthTypeIPv6 && p.ipProto == IPProtoICMPv6
+	nd := icmp6 && !p.noICMPCode
 	switch r {
 	case always:
 		return true
@@ -149,15 +158,15 @@ func (p *packet) has(r prerequisite) bool {
 	case arpPacket:
 		return p.ethType == EthTypeARP || p.ethType == EthTypeRARP
 	case tcpPacket:
-		return ip && p.ipProto == IPProtoTCP
+		return ip && p.ipProto == IPProtoTCP && !p.laterFragment
 	case udpPacket:
-		return ip && p.ipProto == IPProtoUDP
+		return ip && p.ipProto == IPProtoUDP && !p.laterFragment
 	case sctpPacket:
-		return ip && p.ipProto == IPProtoSCTP
+		return ip && p.ipProto == IPProtoSCTP && !p.laterFragment
 	case icmpv4Packet:
 		return p.ethType == EthTypeIPv4 && p.ipProto == IPProtoICMP
 	case icmpv6Packet:
-		return nd
+		return icmp6
 	case neighbour:
 		return nd && (p.icmpType == 135 || p.icmpType == 136)
 	case solicitation:
@@ -171,15 +180,16 @@ func (p *packet) has(r prerequisite) bool {
 // needs says in words what has asks for.
 var needs = [...]string{
 	vlanTag: "a vlan_vid with the tag present", ipv4Packet: "eth_type=0x0800", ipv6Packet: "eth_type=0x86dd",
-	ipPacket: "eth_type=0x0800 or 0x86dd", arpPacket: "eth_type=0x0806 or 0x8035", tcpPacket: "ip and nw_proto=6",
-	udpPacket: "ip and nw_proto=17", sctpPacket: "ip and nw_proto=132", icmpv4Packet: "ip and nw_proto=1",
-	icmpv6Packet: "ipv6 and nw_proto=58", neighbour: "icmp6 and icmpv6_type=135 or 136",
-	solicitation: "icmp6 and icmpv6_type=135", advertisement: "icmp6 and icmpv6_type=136",
+	ipPacket: "eth_type=0x0800 or 0x86dd", arpPacket: "eth_type=0x0806 or 0x8035", tcpPacket: "ip, nw_proto=6 and no later fragment",
+	udpPacket: "ip, nw_proto=17 and no later fragment", sctpPacket: "ip, nw_proto=132 and no later fragment",
+	icmpv4Packet: "ip and nw_proto=1", icmpv6Packet: "ipv6 and nw_proto=58",
+	neighbour:    "icmp6, icmpv6_type=135 or 136 and no icmpv6_code but 0",
+	solicitation: "icmp6, icmpv6_type=135 and no icmpv6_code but 0", advertisement: "icmp6, icmpv6_type=136 and no icmpv6_code but 0",
 }
 
 // checkPrerequisites wants list in fieldTable's order: what is needed comes first.
 func checkPrerequisites(list []placed) error {
-	p := packet{-1, -1, -1, false}
+	p := anyPacket
 	for i := range list {
 		if r := fieldTable[list[i].position].requires; !p.has(r) {
 			return fmt.Errorf("%v needs %s", list[i].Field, needs[r])
@@ -269,7 +279,7 @@ func oxmHeader[B string | []byte](s B) (f Field, masked bool, head, n int, err e
 // fieldValue is the TLV's meaning. Of a value longer than 16 bytes (tunnel options)
 // it has the last 16.
 func (o oxm) fieldValue() FieldValue {
-	v := FieldValue{Field: o.field, Value: bigString(o.value), Mask: ones(o.field.Width())}
+	v := FieldValue{Field: o.field, Value: bigString(o.value), Mask: o.field.fullMask()}
 	if o.masked {
 		v.Mask = bigString(o.mask)
 	}

@@ -219,7 +219,8 @@ func (t *matchPrinter) number(v FieldValue, f format) []byte {
 		}
 		return b
 	case f == decimal && !v.Exact():
-		return appendHex(append(appendHex(t.b, v.Value), '/'), v.Mask)
+		b := strconv.AppendUint(append(t.b, "0x"...), v.Value.Lo, 16)
+		return strconv.AppendUint(append(b, "/0x"...), v.Mask.Lo, 16)
 	}
 	return v.AppendText(t.b)
 }
@@ -229,8 +230,7 @@ func appendHex5(b []byte, v uint64) []byte {
 	return append(b, '0', 'x', hexDigits[v>>16&15], hexDigits[v>>12&15], hexDigits[v>>8&15], hexDigits[v>>4&15], hexDigits[v&15])
 }
 
-// fragmentName is how ovs-ofctl names a match on ip_frag: bit 0 is "a fragment",
-// bit 1 "not the first".
+// fragmentName is how ovs-ofctl names a match on ip_frag.
 func fragmentName(v FieldValue) string {
 	switch value := v.Value.Lo & v.Mask.Lo & 3; v.Mask.Lo & 3 {
 	case 3:

@@ -43,10 +43,18 @@ func printed(t testing.TB, messages []byte) []string {
 	return strings.Split(strings.TrimSuffix(run(t, nil, "ovs-ofctl", "ofp-parse", file), "\n"), "\n")
 }
 
-// recorded is the messages that ovs-ofctl sends when it runs command with args
-// against a switch, ours, that agrees to all it is told. ovs-ofctl is given the flows
-// through a file.
-func recorded(t testing.TB, command string, lines []string) []Frame {
+// inFile is the path of a file with these lines.
+func inFile(t testing.TB, lines ...string) string {
+	file := filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// recorded is the messages that ovs-ofctl sends when it runs command with arg against
+// a switch, ours, that agrees to all it is told.
+func recorded(t testing.TB, command, arg string) []Frame {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,11 +72,7 @@ func recorded(t testing.TB, command string, lines []string) []Frame {
 			nc.Close()
 		}
 	})
-	file := filepath.Join(t.TempDir(), "lines")
-	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, nil, "ovs-ofctl", "-O", "OpenFlow15", "--no-names", command, "tcp:"+listener.Addr().String(), file)
+	run(t, nil, "ovs-ofctl", "-O", "OpenFlow15", "--no-names", command, "tcp:"+listener.Addr().String(), arg)
 	listener.Close()
 	served.Wait()
 	return frames

@@ -84,7 +84,7 @@ func (p *PacketIn) Decode(f Frame) error {
 			}
 			p.TotalLen, full = binary.BigEndian.Uint32(value), true
 		case packetInTableID:
-			if len(value) != 1 {
+			if len(value) < 1 {
 				return errShort("packet_in: table", len(value), 1)
 			}
 			p.Table = value[0]
@@ -94,7 +94,7 @@ func (p *PacketIn) Decode(f Frame) error {
 			}
 			p.Cookie = binary.BigEndian.Uint64(value[4:])
 		case packetInReason:
-			if len(value) != 1 {
+			if len(value) < 1 {
 				return errShort("packet_in: reason", len(value), 1)
 			}
 			p.Reason = Reason(value[0])

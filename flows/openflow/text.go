@@ -37,13 +37,12 @@ func (v FieldValue) String() string {
 	return string(v.AppendText([]byte(v.Field.String() + "=")))
 }
 
-// appendHex appends "0x1f", and "0x0" for 0.
+// appendHex appends "0x1f", and "0" for 0.
 func appendHex(b []byte, u Uint128) []byte {
-	b = append(b, "0x"...)
 	if u.Hi == 0 {
-		return strconv.AppendUint(b, u.Lo, 16)
+		return appendHexNumber(b, u.Lo)
 	}
-	b = strconv.AppendUint(b, u.Hi, 16)
+	b = strconv.AppendUint(append(b, "0x"...), u.Hi, 16)
 	return hex.AppendEncode(b, Uint128{Lo: u.Lo}.appendBig(nil, 8))
 }
 

@@ -78,7 +78,7 @@ type FieldValue struct {
 func (f Field) invalid() FieldValue { return FieldValue{Field: f, Value: Uint128{Lo: 1}} }
 
 // Exact reports whether all the field's bits count.
-func (v FieldValue) Exact() bool { return v.Mask == ones(v.Field.Width()) }
+func (v FieldValue) Exact() bool { return v.Mask == v.Field.fullMask() }
 
 // Uint returns the low 64 bits of the value.
 func (v FieldValue) Uint() uint64 { return v.Value.Lo }
@@ -99,8 +99,8 @@ func (v FieldValue) MAC() MAC { return macOf(v.Value.Lo) }
 
 // check says whether the value fits the field.
 func (v FieldValue) check() error {
-	width := ones(v.Field.Width())
-	if !v.Mask.andNot(width).isZero() {
+	full := v.Field.fullMask()
+	if !v.Mask.andNot(full).isZero() {
 		return fmt.Errorf("%v: mask 0x%x is wider than %d bits", v.Field, v.Mask.appendBig(nil, 16), v.Field.Width())
 	}
 	if !v.Value.andNot(v.Mask).isZero() {
@@ -110,13 +110,17 @@ func (v FieldValue) check() error {
 	if info == nil {
 		return nil
 	}
-	if info.mask == exact && v.Mask != width && !v.Mask.isZero() {
+	if info.mask == exact && v.Mask != full && !v.Mask.isZero() {
 		return fmt.Errorf("%v: takes no mask", v.Field)
 	}
 	switch v.Field {
 	case ARPOp: // Open vSwitch keeps eight bits of it
 		if v.Value.Lo > 0xff {
 			return fmt.Errorf("arp_op: %d is more than 255", v.Value.Lo)
+		}
+	case IPFrag:
+		if v.Mask == full && v.Value.Lo == fragmentLater {
+			return fmt.Errorf("ip_frag: a later fragment that is no fragment")
 		}
 	case InPort, ActsetOutput:
 		if p := v.Value.Lo; p >= portMax && p < 0xffffff00 {
@@ -162,7 +166,7 @@ func (f Field) Prefix(p netip.Prefix) FieldValue {
 	if n < width {
 		mask = mask.andNot(ones(width - n))
 	}
-	return f.wide(v.and(mask), mask)
+	return f.Wide(v.and(mask), mask)
 }
 
 // MAC is the field with exactly the address m.

@@ -1,0 +1,213 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tunbridge/tunbridge/test/testbed"
+)
+
+// deployment is a controller, its hosts and what was made through its API.
+type deployment struct {
+	bed        *testbed.Bed
+	controller *testbed.Process
+	http       *http.Client
+	hosts      []*testbed.Host
+	blue, red  network
+}
+
+// network is a network with its guests.
+type network struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	VNI  uint32 `json:"provider:segmentation_id"`
+	vms  []*guest
+}
+
+// guest is a VM with the port it is plugged as.
+type guest struct {
+	*testbed.VM
+	port port
+}
+
+// port is what the API says of a port.
+type port struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	MAC      string `json:"mac_address"`
+	FixedIPs []struct {
+		Address string `json:"ip_address"`
+	} `json:"fixed_ips"`
+}
+
+const apiURL = "http://127.0.0.1:9696"
+
+func (d *deployment) dataDir() string { return filepath.Join(d.bed.Dir(), "controller") }
+
+func (d *deployment) admin() string { return "unix:" + filepath.Join(d.dataDir(), "admin.sock") }
+
+// start brings up the controller and two hosts that know nothing of it yet.
+func (d *deployment) start(ctx context.Context) error {
+	if err := d.bed.Wire(); err != nil {
+		return err
+	}
+	d.http = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: d.bed.Underlay.DialContext}}
+	if err := d.serve(ctx); err != nil {
+		return err
+	}
+	hosts, err := d.bed.AddHosts("compute01", "compute02")
+	d.hosts = hosts
+	return err
+}
+
+// serve starts the controller and waits for its API.
+func (d *deployment) serve(ctx context.Context) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	address := testbed.ManagementAddr.String()
+	d.controller, err = d.bed.Underlay.Start("controller", exe, "serve", "--insecure", "--data-dir", d.dataDir(),
+		"--ovsdb-listen", "tcp:"+address+":6640", "--openflow-listen", "tcp:"+address+":6653", "--underlay-mtu", fmt.Sprint(testbed.UnderlayMTU))
+	if err != nil {
+		return err
+	}
+	return d.await(ctx, 30*time.Second, func() error {
+		select {
+		case <-d.controller.Done():
+			return permanent{fmt.Errorf("the controller ended: see %s", d.bed.Dir())}
+		default:
+		}
+		return d.call(ctx, http.MethodGet, "/v2.0/networks", nil, &struct{}{})
+	})
+}
+
+func (d *deployment) close() error {
+	if d.controller == nil {
+		return nil
+	}
+	return d.controller.Stop(10 * time.Second)
+}
+
+// permanent is an error that waiting does not cure.
+type permanent struct{ error }
+
+// await tries until f succeeds.
+func (d *deployment) await(ctx context.Context, within time.Duration, f func() error) error {
+	deadline := time.Now().Add(within)
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		var p permanent
+		if errors.As(err, &p) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// call makes one request to the REST API.
+func (d *deployment) call(ctx context.Context, method, path string, body, answer any) error {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, apiURL+path, in)
+	if err != nil {
+		return err
+	}
+	resp, err := d.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// object is a JSON object of the API.
+type object map[string]any
+
+// addNetwork makes a network with a subnet.
+func (d *deployment) addNetwork(ctx context.Context, n *network, name, cidr string) error {
+	var made struct{ Network network }
+	if err := d.call(ctx, http.MethodPost, "/v2.0/networks", object{"network": object{"name": name}}, &made); err != nil {
+		return err
+	}
+	*n = made.Network
+	return d.call(ctx, http.MethodPost, "/v2.0/subnets", object{"subnet": object{"name": name, "network_id": n.ID, "ip_version": 4, "cidr": cidr,
+		"dns_nameservers": []string{"192.0.2.53"}, "host_routes": []object{{"destination": "198.51.100.0/24", "nexthop": "10.0.0.9"}}}}, &struct{}{})
+}
+
+// addGuest makes a port bound to the host, and plugs a VM as it.
+func (d *deployment) addGuest(ctx context.Context, n *network, host *testbed.Host, name, address string) (*guest, error) {
+	var made struct{ Port port }
+	body := object{"network_id": n.ID, "name": name, "fixed_ips": []object{{"ip_address": address}}, "binding:host_id": host.Name}
+	if err := d.call(ctx, http.MethodPost, "/v2.0/ports", object{"port": body}, &made); err != nil {
+		return nil, err
+	}
+	mac, err := net.ParseMAC(made.Port.MAC)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := host.AddVM(name, testbed.VIF{PortID: made.Port.ID, MAC: mac})
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{VM: vm, port: made.Port}
+	n.vms = append(n.vms, g)
+	return g, nil
+}
+
+// tool runs one of the program's own commands.
+func (d *deployment) tool(args ...string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return d.bed.Underlay.Exec(exe, append(args, "--admin", d.admin())...)
+}
+
+// lookAround says what can be done with what was left running.
+func (d *deployment) lookAround() {
+	in := "ip netns exec " + d.bed.Underlay.NetworkName()
+	host := d.hosts[0]
+	fmt.Printf(`
+Left running. As root:
+  the API            %s curl -s %s/v2.0/ports
+  the hosts          %s hosts --admin %s
+  flows explained    %s flows %s --admin %s
+  installed/wanted   %s diff %s --admin %s
+  the switch         ovs-ofctl -O OpenFlow15 --names dump-flows unix:%s/br-int.mgmt
+  a guest            ip netns exec %s ping 10.0.0.13
+  remove it all      tunbridge demo removes it at its next start, or: kill %d, then run the demo again
+`, in, apiURL, os.Args[0], d.admin(), os.Args[0], host.Name, d.admin(), os.Args[0], host.Name, d.admin(), host.Dir, d.blue.vms[0].NetworkName(), d.controller.PID())
+}

@@ -49,6 +49,8 @@ type Store struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 	ctx  context.Context // ends with Close
+
+	close func() error
 }
 
 // OpenMemory makes an empty store that lives as long as the process.
@@ -65,6 +67,11 @@ func open(ctx context.Context, b backend, o Options) (*Store, error) {
 	s := &Store{backend: b, log: o.withDefaults().Logger, pending: map[Revision][]change{}}
 	s.snapshot.Store(&Snapshot{Tables{state: emptyState()}})
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.close = sync.OnceValue(func() error {
+		s.stop()
+		s.done.Wait()
+		return b.close()
+	})
 	s.index.store = s
 	s.status = newStatusWriter(s)
 	var err error
@@ -85,17 +92,7 @@ func open(ctx context.Context, b backend, o Options) (*Store, error) {
 
 // Close ends the store. What this process said of ports and hosts stays until its lease runs out,
 // so that a restart does not show every port DOWN.
-func (s *Store) Close() error {
-	s.stop()
-	s.done.Wait()
-	s.mu.Lock()
-	for _, w := range s.waiting {
-		close(w.reached)
-	}
-	s.waiting = nil
-	s.mu.Unlock()
-	return s.backend.close()
-}
+func (s *Store) Close() error { return s.close() }
 
 // Snapshot is the tables as they are now.
 func (s *Store) Snapshot() *Snapshot { return s.snapshot.Load() }

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapToSlog lets etcd's warnings and errors come out with ours; what it says below that is noise.
+// zapToSlog lets etcd's errors come out with ours; its warnings are for who runs etcd by hand.
 func zapToSlog(log *slog.Logger) *zap.Logger {
 	return zap.New(slogCore{log.With("component", "etcd")})
 }
@@ -21,8 +21,11 @@ func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
 	return slogCore{c.log.With(attributes(fields)...)}
 }
 
+// A new server says so until its first entry has been written, which is not an error.
+const newServer = "failed to update storage version"
+
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && e.Message != newServer {
 		return ce.AddCore(e, c)
 	}
 	return ce

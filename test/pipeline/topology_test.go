@@ -12,13 +12,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/dhcp"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/l2"
 	"github.com/tunbridge/tunbridge/l2pop"
 )
 
 // features are all that a host is compiled with.
-func features() []flows.Feature { return []flows.Feature{l2.Feature{}, l2pop.Feature{}} }
+func features() []flows.Feature {
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, dhcp.New(dhcp.Options{})}
+}
 
 // The OpenFlow port numbers of the ports that a controller makes: patch ports and the tunnel port.
 var bridgePorts = flows.BridgePorts{PatchTun: 1, PatchInt: 1, VXLAN: 4}
@@ -27,6 +30,7 @@ var bridgePorts = flows.BridgePorts{PatchTun: 1, PatchInt: 1, VXLAN: 4}
 type topology struct {
 	hosts    []*model.Host
 	networks []*model.Network
+	subnets  []*model.Subnet
 	ports    []*model.Port
 	vifs     map[uuid.UUID]vif
 	vlans    map[vlanKey]uint16
@@ -84,6 +88,14 @@ func (t *topology) port(n int, net *model.Network, host *model.Host, ofport uint
 	return p
 }
 
+// subnet adds a subnet with DHCP, answered from addr on every host.
+func (t *topology) subnet(n int, net *model.Network, cidr, addr string) {
+	s := &model.Subnet{Common: model.Common{ID: id(0xd, uint32(n))}, NetworkID: net.ID, IPVersion: 4, CIDR: netip.MustParsePrefix(cidr), EnableDHCP: true}
+	t.subnets = append(t.subnets, s)
+	p := t.port(n, net, &model.Host{}, 0, addr)
+	p.DeviceOwner, p.FixedIPs[0].SubnetID = model.OwnerDHCP, s.ID
+}
+
 // view is what the compiler of a host is shown. It has nothing in common with an earlier view: see share.
 func (t *topology) view(host *model.Host) *flows.View {
 	v := &flows.View{Host: host, Ports: bridgePorts}
@@ -97,6 +109,11 @@ func (t *topology) view(host *model.Host) *flows.View {
 	slices.SortFunc(v.Peers, func(a, b *model.Host) int { return cmp.Compare(a.ID, b.ID) })
 	for _, net := range t.networks {
 		n := &flows.Network{Network: net, LocalVLAN: t.vlans[vlanKey{host.Hostname, net.ID}]}
+		for _, s := range t.subnets {
+			if s.NetworkID == net.ID {
+				n.Subnets = append(n.Subnets, s)
+			}
+		}
 		for _, p := range t.ports {
 			switch at := t.vifs[p.ID]; {
 			case p.NetworkID != net.ID:
@@ -163,6 +180,7 @@ func deployment() *topology {
 	a, b := t.network(1, 5001), t.network(2, 5002)
 	t.vlans = map[vlanKey]uint16{{"h1", a.ID}: 1, {"h2", a.ID}: 7, {"h3", a.ID}: 1, {"h1", b.ID}: 2, {"h2", b.ID}: 3}
 
+	t.subnet(0xd1, a, "10.0.0.0/24", "10.0.0.2")
 	t.port(0xa1, a, h1, 11, "10.0.0.11", "2001:db8::11")
 	t.port(0xa2, a, h1, 12, "10.0.0.12")
 	t.port(0xa3, a, h2, 13, "10.0.0.13", "2001:db8::13")

@@ -191,9 +191,6 @@ func parseBucket(s string) (k Bucket, rest string, err error) {
 // the selection method left out.
 func (g GroupDesc) String() string {
 	b := fmt.Appendf(nil, "group_id=%d,type=%v", g.ID, g.Type)
-	if len(g.Buckets) == 0 {
-		b = append(b, ',')
-	}
 	for i := range g.Buckets {
 		k := &g.Buckets[i]
 		b = fmt.Appendf(b, ",bucket=bucket_id:%d,", k.ID)

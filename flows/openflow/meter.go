@@ -37,7 +37,7 @@ const (
 type MeterBand struct {
 	Type       BandType // BandDrop for 0
 	Rate       uint32   // in the unit of the meter's flags
-	Burst      uint32   // in kbit or packets; needs MeterBurst
+	Burst      uint32   // in kbit or packets; 0 unless the meter has MeterBurst
 	Precedence uint8    // of BandDSCPRemark: by how much
 }
 
@@ -103,12 +103,15 @@ func ParseMeterConfig(b []byte) (m MeterConfig, rest []byte, err error) {
 		if len(e) < bandLen || binary.BigEndian.Uint16(e[2:]) != bandLen {
 			return m, nil, fmt.Errorf("openflow: meter_desc: meter %d: a band is not %d bytes long", m.ID, bandLen)
 		}
-		m.Bands = append(m.Bands, MeterBand{
+		band := MeterBand{
 			Type:       BandType(binary.BigEndian.Uint16(e)),
 			Rate:       binary.BigEndian.Uint32(e[4:]),
-			Burst:      binary.BigEndian.Uint32(e[8:]),
 			Precedence: e[12],
-		})
+		}
+		if m.Flags&MeterBurst != 0 { // Open vSwitch makes one up otherwise
+			band.Burst = binary.BigEndian.Uint32(e[8:])
+		}
+		m.Bands = append(m.Bands, band)
 		e = e[bandLen:]
 	}
 	return m, rest, nil

@@ -65,7 +65,7 @@ type Desc struct {
 	Hardware     string // "Open vSwitch"
 	Software     string // "3.1.0"
 	Serial       string
-	Datapath     string // the bridge's name, unless other_config:dp-desc says otherwise
+	Datapath     string // other_config:dp-desc of the bridge, else "None"
 }
 
 // ParseDesc reads the body of a DESC reply.

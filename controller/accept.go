@@ -187,6 +187,7 @@ func (c *Controller) takeOpenFlow(ctx context.Context, nc net.Conn) error {
 	conn, err := openflow.Accept(ctx, nc, openflow.Options{
 		HandshakeTimeout: introduction,
 		PacketIn:         l.packetIn,
+		FlowUpdate:       l.flowUpdate,
 		Trouble:          func(err error) { c.o.Logger.Debug("OpenFlow", "error", err) },
 	})
 	if err != nil {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"time"
+
 	"github.com/tunbridge/tunbridge/dhcp"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/l2"
@@ -9,12 +11,12 @@ import (
 
 // FeatureOptions configure the features.
 type FeatureOptions struct {
-	LeaseSeconds int64 // -1 for ever
-	Domain       string
+	LeaseDuration time.Duration // 0 is a day; negative is for ever
+	Domain        string        // that DHCP gives
 }
 
 // Features is the program's feature list, and who answers which punted packet.
 func Features(o FeatureOptions) ([]flows.Feature, map[flows.Op]flows.Handler) {
-	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseSeconds, Domain: o.Domain})
+	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseDuration, Domain: o.Domain})
 	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases}, map[flows.Op]flows.Handler{flows.OpDHCPv4: leases}
 }

@@ -251,10 +251,13 @@ func (h *host) chooseDatapath(m *ovsdb.Mirror) {
 // load asks for the primary role and dumps what the bridge holds, after each connect and whenever what
 // is installed is not known.
 func (h *host) load(ctx context.Context, b flows.Bridge) error {
+	l := h.links[b]
+	if l.foreign.Swap(false) {
+		h.loaded[b] = false
+	}
 	if h.loaded[b] {
 		return nil
 	}
-	l := h.links[b]
 	if !l.primary {
 		if _, _, err := l.conn.Role(ctx, openflow.RolePrimary, h.c.o.Store.Generation()); err != nil {
 			return fmt.Errorf("%s: %w", b, err)
@@ -262,9 +265,13 @@ func (h *host) load(ctx context.Context, b flows.Bridge) error {
 		if err := l.conn.Setup(ctx); err != nil {
 			return fmt.Errorf("%s: %w", b, err)
 		}
+		watch := openflow.FlowMonitorRequest{ID: 1, Table: openflow.TableAll, Flags: openflow.MonitorAdd | openflow.MonitorRemoved | openflow.MonitorModify}
+		if err := l.conn.Monitor(ctx, watch); err != nil {
+			return fmt.Errorf("%s: %w", b, err)
+		}
 		l.primary = true
 	}
-	in, err := dump(ctx, l.conn)
+	in, err := dump(ctx, l.conn, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", b, err)
 	}
@@ -278,14 +285,27 @@ func (h *host) load(ctx context.Context, b flows.Bridge) error {
 }
 
 // dump reads what a bridge holds, but for tables that the switch fills itself.
-func dump(ctx context.Context, c *openflow.Conn) (in flows.Installed, err error) {
-	if in.Flows, err = c.DumpFlows(ctx, openflow.FlowStatsRequest{}); err != nil {
+func dump(ctx context.Context, c *openflow.Conn, b flows.Bridge) (in flows.Installed, err error) {
+	err = c.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error {
+		if t := flows.TableOf(b, f.Table); t == nil || !t.Learned {
+			in.Flows = append(in.Flows, *f)
+		}
+		return nil
+	})
+	if err != nil {
 		return in, err
 	}
-	if in.Groups, err = c.DumpGroups(ctx); err != nil {
+	err = c.DumpGroups(ctx, func(g *openflow.GroupDesc) error {
+		in.Groups = append(in.Groups, *g)
+		return nil
+	})
+	if err != nil {
 		return in, err
 	}
-	in.Meters, err = c.DumpMeters(ctx)
+	err = c.DumpMeters(ctx, func(m *openflow.MeterConfig) error {
+		in.Meters = append(in.Meters, *m)
+		return nil
+	})
 	return in, err
 }
 
@@ -529,6 +549,7 @@ func (h *host) adopt(l *link) {
 		old.conn.Close()
 	}
 	h.links[l.bridge], h.loaded[l.bridge] = l, false
+	l.owner.Store(h)
 	if l.bridge == flows.BrInt {
 		go l.serve(&h.punts, h.c.o.Handlers)
 	}

@@ -20,6 +20,8 @@ type link struct {
 	log     *slog.Logger
 	name    string // of its TLS certificate
 	secure  bool   // TLS is spoken
+	owner   atomic.Pointer[host]
+	foreign atomic.Bool // somebody else changed the flows
 
 	primary bool // the bridge granted the role
 	seen    bool // one plan was carried out on this connection
@@ -79,6 +81,21 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 	case l.queue <- puntedPacket{flows.Op(op), key, generation, append([]byte(nil), p.Packet...)}:
 	default:
 		l.dropped.Add(1)
+	}
+}
+
+// flowUpdate takes the flow monitor's word that flows changed. The controller's own changes come
+// abbreviated; any other makes the loop read the switch again.
+func (l *link) flowUpdate(u *openflow.FlowUpdate) {
+	switch u.Event {
+	case openflow.FlowAdded, openflow.FlowRemovedEvent, openflow.FlowModified:
+		if t := flows.TableOf(l.bridge, u.Table); t != nil && t.Learned {
+			return
+		}
+		l.foreign.Store(true)
+		if h := l.owner.Load(); h != nil {
+			h.poke()
+		}
 	}
 }
 

@@ -190,7 +190,11 @@ func (c *Controller) inspectFlows(ctx context.Context, name string) ([]inspect.F
 	list := []inspect.Flow{}
 	for b, l := range links {
 		bridge := flows.Bridge(b)
-		installed, err := l.conn.DumpFlows(ctx, openflow.FlowStatsRequest{})
+		var installed []openflow.FlowStats
+		err := l.conn.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error {
+			installed = append(installed, *f)
+			return nil
+		})
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %s: %w", name, bridge, err)
 		}
@@ -214,7 +218,7 @@ func (c *Controller) inspectFlows(ctx context.Context, name string) ([]inspect.F
 func (h *host) explain(snap *store.Snapshot, b flows.Bridge, f *openflow.FlowStats) inspect.Flow {
 	out := inspect.Flow{Bridge: b.String(), Table: f.Table, Priority: f.Priority, Cookie: fmt.Sprintf("%#016x", f.Cookie),
 		Match: f.Match.String(), Actions: strings.TrimPrefix(f.Instructions.String(), "actions="),
-		Packets: f.PacketCount, Bytes: f.ByteCount, Seconds: int64(f.Duration / time.Second)}
+		Packets: f.Packets, Bytes: f.Bytes, Seconds: int64(f.Duration / time.Second)}
 	t := flows.TableOf(b, f.Table)
 	if t != nil {
 		out.TableName = t.Name
@@ -286,7 +290,7 @@ func (c *Controller) inspectDiff(ctx context.Context, name string) (inspect.Diff
 		return d, err
 	}
 	for b, l := range links {
-		in, err := dump(ctx, l.conn)
+		in, err := dump(ctx, l.conn, flows.Bridge(b))
 		if err != nil {
 			return d, fmt.Errorf("host %s: %s: %w", name, flows.Bridge(b), err)
 		}

@@ -51,6 +51,7 @@ func main() {
 		kong.UsageOnError(),
 		kong.DefaultEnvars("TUNBRIDGE"),
 		kong.Configuration(loadConfig),
+		kong.Vars{"datadir": cli.DefaultDataDir()},
 	)
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tunbridge:", err)

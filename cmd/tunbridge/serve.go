@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tunbridge/tunbridge/api"
+	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/store"
 	"github.com/tunbridge/tunbridge/controller"
 )
@@ -80,12 +81,12 @@ func (s *serve) Run() error {
 	}
 	defer truth.Close()
 
-	features, handlers := controller.Features(controller.FeatureOptions{LeaseSeconds: s.DHCPLeaseDuration, Domain: s.DNSDomain})
+	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain})
 	ctl := controller.New(controller.Options{
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
 		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(),
 	})
-	neutron := api.New(api.Options{Store: truth, Logger: log, VXLANRange: [2]uint32{low, high}, UnderlayMTU: s.UnderlayMTU})
+	neutron := api.New(api.Options{Store: truth, Logger: log, VXLANRanges: []ipam.Range{{First: low, Last: high}}, MTU: s.UnderlayMTU})
 
 	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
 	if err != nil {

@@ -405,4 +405,3 @@ func (d *deployment) restart(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("kill -9 under 100 pings/s, restarted on the same data: %d sent, 0 lost; %d flows, ages and counters went on, none added, none deleted", result.Sent, flows), nil
 }
-

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"sync"
 
 	radix "github.com/hashicorp/go-immutable-radix/v2"
@@ -95,10 +93,3 @@ func (m *memory) lease(context.Context) (leaseID, <-chan struct{}, error) {
 
 func (m *memory) alone() bool  { return true }
 func (m *memory) close() error { return nil }
-
-// random24 is the incarnation of a new store.
-func random24() uint32 {
-	var b [4]byte
-	rand.Read(b[1:])
-	return binary.BigEndian.Uint32(b[:])
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 const (
@@ -35,7 +36,7 @@ func prepare(ctx context.Context, b backend, migrations []migration) (incarnatio
 				[]compare{{key: schemaKey, test: revisionIs}},
 				[]op{
 					{key: schemaKey, value: []byte(strconv.Itoa(want))},
-					{key: incarnationKey, value: []byte(strconv.FormatUint(uint64(random24()), 16))},
+					{key: incarnationKey, value: []byte(strconv.FormatUint(uint64(incarnationAt(time.Now())), 16))},
 				})
 			if err != nil {
 				return 0, fmt.Errorf("write %s: %w", schemaKey, err)
@@ -107,6 +108,12 @@ func migrate(ctx context.Context, b backend, changed map[string][]byte, have int
 	return nil
 }
 
-// Incarnation is 24 random bits made with the store: two stores are not taken for each other, nor
+// incarnationAt is the incarnation of a store made, or restored, at t: 24 bits that grow by one every
+// 64 seconds and come round after 34 years. Switches compare generation ids as numbers on a circle
+// (OpenFlow 1.5.1 §6.3.7), so that a later store's controller is granted its role wherever an
+// earlier one's has been, and an earlier one's no longer.
+func incarnationAt(t time.Time) uint32 { return uint32(t.Unix()>>6) & (1<<24 - 1) }
+
+// Incarnation is when the store was made, in 24 bits: two stores are not taken for each other, nor
 // one for its predecessor.
 func (s *Store) Incarnation() uint32 { return s.incarnation }

@@ -22,7 +22,8 @@ import (
 
 // Demo is the command.
 type Demo struct {
-	Keep bool `help:"Leave everything running and print how to look around."`
+	Keep   bool   `help:"Leave everything running and print how to look around."`
+	Remove string `help:"Remove what a demo with --keep left running, by its prefix." placeholder:"PREFIX"`
 }
 
 // errNotHeld makes the exit status tell.
@@ -32,6 +33,9 @@ var errNotHeld = errors.New("not every claim held")
 func (d *Demo) Run() error {
 	if os.Geteuid() != 0 {
 		return errors.New("demo: network namespaces need root: run it with sudo")
+	}
+	if d.Remove != "" {
+		return testbed.Reap(d.Remove)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -208,6 +208,6 @@ Left running. As root:
   installed/wanted   %s diff %s --admin %s
   the switch         ovs-ofctl -O OpenFlow15 --names dump-flows unix:%s/br-int.mgmt
   a guest            ip netns exec %s ping 10.0.0.13
-  remove it all      tunbridge demo removes it at its next start, or: kill %d, then run the demo again
-`, in, apiURL, os.Args[0], d.admin(), os.Args[0], host.Name, d.admin(), os.Args[0], host.Name, d.admin(), host.Dir, d.blue.vms[0].NetworkName(), d.controller.PID())
+  remove it all      %s demo --remove %s
+`, in, apiURL, os.Args[0], d.admin(), os.Args[0], host.Name, d.admin(), os.Args[0], host.Name, d.admin(), host.Dir, d.blue.vms[0].NetworkName(), os.Args[0], d.bed.Prefix())
 }

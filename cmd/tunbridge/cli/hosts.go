@@ -61,14 +61,18 @@ func (c *Hosts) one(ctx context.Context, client *inspect.Client) error {
 		row("system-id", "%s", h.ID)
 		row("state", "%s", state(&h))
 		if h.OVSDB != nil {
-			row("OVSDB", "%s, Open vSwitch %s, since %s", h.OVSDB.Address, h.OVSDB.Version, h.OVSDB.Since.Format(time.DateTime))
+			row("OVSDB", "%s, Open vSwitch %s, since %s", h.OVSDB.Address, cmp.Or(h.OVSDB.Version, "of unknown version"), h.OVSDB.Since.Format(time.DateTime))
 		}
 		for _, bridge := range []string{"br-int", "br-tun"} {
 			row("OpenFlow "+bridge, "%s, %d flows wanted", cmp.Or(h.OpenFlow[bridge], "not connected"), h.Flows[bridge])
 		}
 		row("encap IP", "%s", encap(&h))
 		row("datapath", "%s (%s)", h.DatapathType, h.Datapath)
-		row("commits", "%d, last %s", h.Commits, h.LastCommit.Format(time.DateTime))
+		last := "none was needed"
+		if !h.LastCommit.IsZero() {
+			last = "last " + h.LastCommit.Format(time.DateTime)
+		}
+		row("commits", "%d since it connected, %s", h.Commits, last)
 		row("repairs", "%d foreign changes undone, %d switch restarts", h.Repairs, h.Restarts)
 		if n := note(&h); n != "" {
 			row("note", "%s", n)

@@ -1,0 +1,174 @@
+package openflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// flushAt is how much is gathered before a long burst is handed to the
+	// writer, and the most that one write carries.
+	flushAt = 64 << 10
+	// replyMargin is how far above Options.Backlog replies to the switch's own
+	// echo requests may push the queue before the switch is held to read nothing.
+	replyMargin = 128 << 10
+	// noLimit is for what has waited for room already.
+	noLimit = math.MaxInt
+)
+
+// ErrBacklog is Send's answer while the switch does not take what was sent before.
+var ErrBacklog = errors.New("openflow: too much is waiting to be written")
+
+// writeQueue gathers what is to be written. Whoever sends encodes straight into
+// buf; the writer takes all of it at once and writes it in pieces of up to flushAt.
+// A long burst (Do, Bundle) waits while buf holds flushAt, so it takes no more
+// memory than that twice, however many messages it has; Send never waits.
+type writeQueue struct {
+	mu    sync.Mutex
+	buf   *buffer       // nil when empty, so that an idle connection holds none
+	taken chan struct{} // closed when the writer takes buf; nil while nobody waits for that
+	ready chan struct{} // one element: there is something to take
+}
+
+type buffer struct{ b []byte }
+
+// Buffers are shared by all connections, since few write at any moment.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// append encodes m at the queue's end unless the queue holds limit already.
+func (q *writeQueue) append(xid uint32, m Message, limit int) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.buf == nil {
+		q.buf = buffers.Get().(*buffer)
+	}
+	if len(q.buf.b) >= limit {
+		return ErrBacklog
+	}
+	b, err := m.AppendTo(q.buf.b, xid)
+	if err == nil {
+		q.buf.b = b
+	}
+	return err
+}
+
+// flush lets the writer take what is there.
+func (q *writeQueue) flush() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// full returns nil unless the queue holds flushAt, and then what is closed when
+// that has been taken.
+func (q *writeQueue) full() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.buf == nil || len(q.buf.b) < flushAt {
+		return nil
+	}
+	if q.taken == nil {
+		q.taken = make(chan struct{})
+	}
+	return q.taken
+}
+
+// take empties the queue.
+func (q *writeQueue) take() *buffer {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.buf
+	q.buf = nil
+	if q.taken != nil {
+		close(q.taken)
+		q.taken = nil
+	}
+	return b
+}
+
+// write writes what is queued until the connection ends.
+func (c *Conn) write() error {
+	for {
+		select {
+		case <-c.closing:
+			return nil
+		case <-c.out.ready:
+		}
+		taken := c.out.take()
+		if taken == nil {
+			continue
+		}
+		for b := taken.b; len(b) > 0; {
+			n := min(len(b), flushAt)
+			c.nc.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+			if _, err := c.nc.Write(b[:n]); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			b = b[n:]
+		}
+		if cap(taken.b) <= 4*flushAt {
+			taken.b = taken.b[:0]
+			buffers.Put(taken)
+		}
+	}
+}
+
+// Send sends messages without waiting for anything: packet-outs, mostly. It never
+// blocks for long; while the switch takes nothing it fails with ErrBacklog, and
+// then the messages before the refused one are still sent. What the switch has
+// against a message goes to Options.Trouble.
+func (c *Conn) Send(messages ...Message) error {
+	defer c.out.flush()
+	xid := c.xids(len(messages))
+	for i, m := range messages {
+		select {
+		case <-c.closing:
+			return c.Err()
+		default:
+		}
+		if err := c.out.append(xid+uint32(i), m, c.o.Backlog); err != nil {
+			return &MessageError{i, m, err}
+		}
+	}
+	return nil
+}
+
+// reply queues an answer to the switch, or a probe.
+func (c *Conn) reply(xid uint32, m Message) error {
+	defer c.out.flush()
+	if err := c.out.append(xid, m, c.o.Backlog+replyMargin); err != nil {
+		return fmt.Errorf("%T: %w", m, err)
+	}
+	return nil
+}
+
+// queue queues one message of a call that waits, when there is room.
+func (c *Conn) queue(ctx context.Context, xid uint32, m Message) error {
+	if err := c.room(ctx); err != nil {
+		return err
+	}
+	return c.out.append(xid, m, noLimit)
+}
+
+// room waits until less than flushAt is queued.
+func (c *Conn) room(ctx context.Context) error {
+	for {
+		taken := c.out.full()
+		if taken == nil {
+			return nil
+		}
+		c.out.flush()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.closing:
+			return c.Err()
+		}
+	}
+}

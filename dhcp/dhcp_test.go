@@ -88,22 +88,39 @@ func withServer(a string) dhcpv4.Modifier {
 
 func withCiaddr(a string) dhcpv4.Modifier { return dhcpv4.WithClientIP(ip(addr(a))) }
 
-// packet is the frame in which a client sends d: by broadcast, or to the server it renews with.
+// sender says how a client's message goes.
+type sender struct {
+	srcMAC, dstMAC net.HardwareAddr
+	src, dst       net.IP
+	port           layers.UDPPort
+}
+
+// broadcastClient is a client without an address.
+var broadcastClient = sender{portMAC[:], net.HardwareAddr{255, 255, 255, 255, 255, 255}, net.IP{0, 0, 0, 0}, net.IP{255, 255, 255, 255}, clientPort}
+
+// packet is the frame in which a client sends d: by broadcast, to the server it renews with, or by
+// way of a relay.
 func packet(t tb, d *dhcpv4.DHCPv4) []byte {
 	t.Helper()
-	src, dst, dstMAC, srcMAC, sport := net.IP{0, 0, 0, 0}, net.IP{255, 255, 255, 255}, net.HardwareAddr{255, 255, 255, 255, 255, 255}, d.ClientHWAddr, 68
+	from := broadcastClient
+	from.srcMAC = d.ClientHWAddr
 	if !d.ClientIPAddr.IsUnspecified() {
-		src, dst, dstMAC = d.ClientIPAddr, ip(addr("10.0.0.2")), dhcpMAC[:]
+		from.src, from.dst, from.dstMAC = d.ClientIPAddr, ip(addr("10.0.0.2")), dhcpMAC[:]
 	}
 	if !d.GatewayIPAddr.IsUnspecified() {
-		src, srcMAC, sport = d.GatewayIPAddr, relayMAC[:], 67
+		from.src, from.srcMAC, from.port = d.GatewayIPAddr, relayMAC[:], serverPort
 	}
-	udp := &layers.UDP{SrcPort: layers.UDPPort(sport), DstPort: 67}
-	ip4 := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: src, DstIP: dst}
+	return datagram(t, from, d.ToBytes())
+}
+
+func datagram(t tb, from sender, message []byte) []byte {
+	t.Helper()
+	udp := &layers.UDP{SrcPort: from.port, DstPort: serverPort}
+	ip4 := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: from.src, DstIP: from.dst}
 	if err := udp.SetNetworkLayerForChecksum(ip4); err != nil {
 		t.Fatal(err)
 	}
-	return serialize(t, &layers.Ethernet{SrcMAC: srcMAC, DstMAC: dstMAC, EthernetType: layers.EthernetTypeIPv4}, ip4, udp, gopacket.Payload(d.ToBytes()))
+	return serialize(t, &layers.Ethernet{SrcMAC: from.srcMAC, DstMAC: from.dstMAC, EthernetType: layers.EthernetTypeIPv4}, ip4, udp, gopacket.Payload(message))
 }
 
 func serialize(t tb, l ...gopacket.SerializableLayer) []byte {

@@ -89,18 +89,38 @@ func FuzzHandle(f *testing.F) {
 	f.Add(packet(f, message(f, dhcpv4.MessageTypeRequest, withCiaddr("10.0.0.6"), dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(600)))))
 	f.Add(packet(f, message(f, dhcpv4.MessageTypeInform, withCiaddr("10.0.0.5"), dhcpv4.WithGeneric(dhcpv4.OptionClientIdentifier, bytes.Repeat([]byte{9}, 255)))))
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		p := punt()
-		p.Port.ExtraDHCPOpts = []model.ExtraDHCPOpt{{Name: "bootfile-name", Value: "pxelinux.0"}, {Name: "121", Value: "10.1.0.0/16,10.0.0.9"}}
 		if len(frame) > ethernetLen+ipv4Len {
 			fixChecksum(frame) // or nothing would come past it
 		}
-		p.Packet = frame
-		answers := 0
-		err := New(Options{}).Handle(p, func(frame []byte) { answers++; verifyAnswer(t, p, frame) })
-		if answers > 1 || answers == 1 && err != nil {
-			t.Fatalf("%d answers and %v", answers, err)
-		}
+		handleFuzzed(t, frame)
 	})
+}
+
+// FuzzOptions feeds any options, in all three fields, to the handler.
+func FuzzOptions(f *testing.F) {
+	f.Add([]byte("\x35\x01\x03\x32\x04\x0a\x00\x00\x05\xff"), []byte{}, []byte{})
+	f.Add([]byte("\x34\x01\x03\x39\x02\x04\x00\xff"), []byte("\x35\x01\x01\xff"), []byte("\x37\x02\x01\x79\xff"))
+	f.Add([]byte("\x00\x34\x01\x02\x52\x03\x01\x01\x09"), []byte{}, []byte("\x3d\x02\x00\x01\x35\x01\x08"))
+	template := message(f, dhcpv4.MessageTypeDiscover).ToBytes()[:bootpLen]
+	f.Fuzz(func(t *testing.T, options, file, sname []byte) {
+		b := append(bytes.Clone(template), options[:min(len(options), 1200)]...)
+		copy(b[atFile:atCookie], file)
+		copy(b[atSname:atFile], sname)
+		handleFuzzed(t, datagram(t, broadcastClient, b))
+	})
+}
+
+// handleFuzzed has a frame handled, and the answer verified if there is one.
+func handleFuzzed(t *testing.T, frame []byte) {
+	p := punt()
+	p.Port.ExtraDHCPOpts = []model.ExtraDHCPOpt{{Name: "bootfile-name", Value: "pxelinux.0"}, {Name: "121", Value: "10.1.0.0/16,10.0.0.9"}}
+	manyRoutes(p, 8)
+	p.Packet = frame
+	answers := 0
+	err := New(Options{}).Handle(p, func(frame []byte) { answers++; verifyAnswer(t, p, frame) })
+	if answers > 1 || answers == 1 && err != nil {
+		t.Fatalf("%d answers and %v", answers, err)
+	}
 }
 
 // FuzzExtraOption: what the check accepts is encoded, and nothing else is.

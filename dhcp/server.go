@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"encoding/binary"
+	"iter"
 	"net/netip"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func compile(n *flows.Network, e *flows.Emitter) {
 			openflow.MustMatch(net, openflow.EthType.Is(0x0800), openflow.IPProto.Is(17), openflow.IPv4Dst.Addr(dst), openflow.UDPDst.Is(serverPort)),
 			openflow.ApplyGoto(flows.PuntMeter.Number, flows.RegOp.Set(uint64(flows.OpDHCPv4))), reason)
 	}
-	mac := uint64From(n.DHCP.MACAddress)
+	mac := macValue(n.DHCP.MACAddress)
 	served := false
 	for server := range servers(n) {
 		served = true
@@ -87,13 +88,13 @@ func compile(n *flows.Network, e *flows.Emitter) {
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-func uint64From(m model.MAC) uint64 {
+func macValue(m model.MAC) uint64 {
 	return binary.BigEndian.Uint64([]byte{0, 0, m[0], m[1], m[2], m[3], m[4], m[5]})
 }
 
 // servers yields the addresses that DHCP is answered from, each with its subnet: those of the DHCP
 // port in subnets with enable_dhcp.
-func servers(n *flows.Network) func(yield func(netip.Addr, *model.Subnet) bool) {
+func servers(n *flows.Network) iter.Seq2[netip.Addr, *model.Subnet] {
 	return func(yield func(netip.Addr, *model.Subnet) bool) {
 		for _, f := range n.DHCP.FixedIPs {
 			if s := n.Subnet(f.SubnetID); s != nil && s.EnableDHCP && f.IPAddress.Is4() && !yield(f.IPAddress, s) {
@@ -111,8 +112,7 @@ type lease struct {
 }
 
 // find gives the port's lease on address or, if it has none, on the first of its addresses that DHCP
-// serves; ok is false if DHCP serves none. The server identifier stands for a subnet, so a port with
-// addresses in two of them has two leases to ask for.
+// serves; ok is false if DHCP serves none.
 func find(p *flows.Punt, address netip.Addr) (l lease, ok bool) {
 	if p.Network.DHCP == nil {
 		return lease{}, false

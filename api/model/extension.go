@@ -31,6 +31,8 @@ var Extensions = []Extension{
 	{"sorting", "Sorting support", "Lists can be sorted.", "2016-06-12T00:00:00-00:00", true},
 	{"standard-attr-description", "standard-attr-description", "Resources have a description.", "2016-02-10T10:00:00-00:00", true},
 	{"standard-attr-revisions", "Resource revision numbers", "Resources have a revision_number.", "2016-04-11T10:00:00-00:00", true},
-	{"standard-attr-tag", "Tag support for resources with standard attribute: port, subnet, network", "Resources have tags.", "2017-01-01T00:00:00-00:00", false},
+	{"standard-attr-tag", "Tag support for resources with standard attribute: port, subnet, network", "Resources have tags.", "2017-01-01T00:00:00-00:00", true},
 	{"standard-attr-timestamp", "Resource timestamps", "Resources have created_at and updated_at.", "2016-09-12T10:00:00-00:00", true},
+	{"tag-creation", "Tag creation", "Resources can be created with tags.", "2023-01-01T00:00:00-00:00", true},
+	{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "Ports created together can be tagged.", "2019-12-29T19:00:00-00:00", true},
 }

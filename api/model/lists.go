@@ -19,7 +19,7 @@ const (
 	maxFixedIPs     = 64
 	maxPools        = 256
 	maxExtraOpts    = 64
-	maxStrings      = 64
+	maxStrings      = 1000
 	maxProfileBytes = 4095
 )
 
@@ -59,10 +59,10 @@ func readStrings(_ *Attribute, v any) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]string, 0, len(list))
+	var out []string
 	for _, item := range list {
 		s, ok := item.(string)
-		if !ok || len(s) > 255 {
+		if !ok || len(s) > 4*maxTagLength {
 			return nil, fmt.Errorf("'%s' is not a valid string", Quote(item))
 		}
 		out = append(out, s)
@@ -79,7 +79,7 @@ func readNameservers(_ *Attribute, v any) ([]netip.Addr, error) {
 		return nil, &Invalid{"DNSNameServersExhausted", fmt.Sprintf(
 			"Unable to complete operation for new subnet. The number of DNS nameservers exceeds the limit %d.", maxNameservers)}
 	}
-	out := make([]netip.Addr, 0, len(list))
+	var out []netip.Addr
 	for _, item := range list {
 		addr, err := readAddr(item)
 		if err != nil {
@@ -98,7 +98,7 @@ func readPools(_ *Attribute, v any) ([]Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Pool, 0, len(list))
+	var out []Pool
 	for _, item := range list {
 		o, err := object(item, "IP pool", "start", "end")
 		if err != nil {
@@ -132,7 +132,7 @@ func readRoutes(_ *Attribute, v any) ([]Route, error) {
 		return nil, &Invalid{"HostRoutesExhausted", fmt.Sprintf(
 			"Unable to complete operation for new subnet. The number of host routes exceeds the limit %d.", maxHostRoutes)}
 	}
-	out := make([]Route, 0, len(list))
+	var out []Route
 	for _, item := range list {
 		o, err := object(item, "hostroute", "destination", "nexthop")
 		if err != nil {
@@ -167,7 +167,7 @@ func readFixedIPs(_ *Attribute, v any) ([]FixedIP, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]FixedIP, 0, len(list))
+	var out []FixedIP
 	for _, item := range list {
 		o, err := object(item, "fixed IP", "subnet_id", "ip_address")
 		if err != nil {
@@ -253,7 +253,7 @@ func readAddressPairs(_ *Attribute, v any) ([]AddressPair, error) {
 		return nil, &Invalid{"AllowedAddressPairExhausted", fmt.Sprintf(
 			"The number of allowed address pair exceeds the maximum %d.", maxAddressPairs)}
 	}
-	out := make([]AddressPair, 0, len(list))
+	var out []AddressPair
 	for _, item := range list {
 		o, err := object(item, "allowed address pair", "ip_address", "mac_address")
 		if err != nil {
@@ -297,7 +297,7 @@ func readExtraDHCPOpts(_ *Attribute, v any) ([]ExtraDHCPOpt, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]ExtraDHCPOpt, 0, len(list))
+	var out []ExtraDHCPOpt
 	for _, item := range list {
 		o, err := object(item, "extra DHCP option", "opt_name", "opt_value", "ip_version")
 		if err != nil {

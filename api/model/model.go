@@ -38,7 +38,7 @@ type Common struct {
 	// RevisionNumber grows with each change of the resource or of its children; If-Match compares it.
 	RevisionNumber int64 `api:"revision_number,filter,sort,ext=standard-attr-revisions"`
 	// Tags are the user's labels, sorted, each once.
-	Tags []string `api:"tags,ext=standard-attr-tag"`
+	Tags []string `api:"tags,post,ext=standard-attr-tag"`
 }
 
 // Row returns the attributes that all resources share.

@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/tunbridge/tunbridge/api/ipam"
+	"github.com/tunbridge/tunbridge/api/store"
+)
+
+// The limits of a request.
+const (
+	maxBody        = 8 << 20          // bytes
+	maxHeader      = 1 << 20          // bytes, the URL included: Nova lists hundreds of ids in one
+	requestTimeout = 60 * time.Second // to answer
+	readTimeout    = 60 * time.Second // to receive
+)
+
+// Options are what a server serves.
+type Options struct {
+	Store *store.Store
+	// Logger gets one line for each request and the stack of each panic; nil is slog's default.
+	Logger *slog.Logger
+	// VXLANRanges are the VNIs for networks whose creator names none; empty is 1 to 1048575.
+	VXLANRanges []ipam.Range
+	// MTU is the underlay's, in bytes; 0 is 1500.
+	MTU int
+	// Authenticate says who makes a request; its error, best an *Error, is the answer. Nil takes
+	// everybody for an administrator.
+	Authenticate func(*http.Request) (*Caller, error)
+}
+
+// Server is the API's http.Handler.
+type Server struct {
+	// Plan answers dry runs: what would change from one snapshot to the other, to be shown as JSON.
+	// Nil refuses them. It must be set before the first request.
+	Plan func(ctx context.Context, before, after *store.Snapshot) (any, error)
+
+	store        *store.Store
+	log          *slog.Logger
+	vxlan        []ipam.Range
+	mtu          int
+	authenticate func(*http.Request) (*Caller, error)
+	router       *mux.Router
+	routes       []Route
+}
+
+// New returns a server. It reads and writes the store and starts nothing.
+func New(o Options) *Server {
+	s := &Server{store: o.Store, log: o.Logger, vxlan: o.VXLANRanges, mtu: o.MTU, authenticate: o.Authenticate}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if len(s.vxlan) == 0 {
+		s.vxlan = []ipam.Range{{First: 1, Last: 1<<20 - 1}}
+	}
+	if s.mtu == 0 {
+		s.mtu = 1500
+	}
+	if s.authenticate == nil {
+		s.authenticate = unauthenticated
+	}
+	s.routes = s.declareRoutes()
+	s.router = newRouter(s.routes)
+	return s
+}
+
+// HTTP returns an http.Server with the limits a public listener needs, which serves h.
+func HTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      readTimeout + requestTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
+	}
+}
+
+// answer remembers what was answered, for the log.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+		a.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += n
+	return n, err
+}
+
+type callerKey struct{}
+
+func callerOf(r *http.Request) *Caller { return r.Context().Value(callerKey{}).(*Caller) }
+
+// ServeHTTP answers one request: under its own id, within the time limit, logged, whatever happens.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	id := "req-" + uuid.NewString()
+	a := &answer{ResponseWriter: w}
+	a.Header().Set("X-Openstack-Request-Id", id)
+	log := s.log.With("request", id)
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			log.Error("panic while serving", "panic", p, "stack", string(debug.Stack()))
+			errInternal.write(a)
+		}
+		log.Info("served", "method", r.Method, "uri", shorten(r.RequestURI), "status", a.status, "bytes", a.bytes,
+			"duration", time.Since(start), "remote", r.RemoteAddr)
+	}()
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = http.MaxBytesReader(a, r.Body, maxBody)
+	if path := strings.TrimSuffix(r.URL.Path, "/"); path != "" {
+		r.URL.Path, r.URL.RawPath = strings.TrimSuffix(path, ".json"), ""
+	}
+	if err := s.serve(a, r); err != nil {
+		answer, known := answerable(err)
+		if !known {
+			log.Error("request failed", "method", r.Method, "uri", shorten(r.RequestURI), "error", err)
+		}
+		answer.write(a)
+	}
+}
+
+// serve finds the route and runs it, unless it is not for the caller.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
+	if !accepts(r.Header.Get("Accept")) {
+		return errAccept
+	}
+	var match mux.RouteMatch
+	found := s.router.Match(r, &match)
+	open := found && match.MatchErr == nil && match.Route.GetName() == routeVersions
+	if !open {
+		caller, err := s.authenticate(r)
+		if err != nil {
+			return err
+		}
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	}
+	switch {
+	case match.MatchErr == mux.ErrMethodMismatch:
+		return errMethod
+	case !found || match.MatchErr != nil:
+		return noRoute(w, r)
+	}
+	return match.Handler.(handler)(w, mux.SetURLVars(r, match.Vars))
+}
+
+// shorten keeps log lines readable: some clients ask for hundreds of ids.
+func shorten(uri string) string {
+	if len(uri) > 1024 {
+		return uri[:1024] + "…"
+	}
+	return uri
+}
+
+// Health serves /healthz, which is answered as long as the process runs, and /readyz, which fails with
+// the reason while ready does.
+func Health(ready func(context.Context) error) http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("ok\n")) //nolint:errcheck // the client has gone
+	})
+	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := ready(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte("ok\n")) //nolint:errcheck // the client has gone
+	})
+	return m
+}

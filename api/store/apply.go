@@ -30,6 +30,9 @@ func (s *Store) observe(revision Revision, events []event) {
 	if _, own := s.pending[revision]; !own {
 		var changes []change
 		for _, ev := range events {
+			if ev.key == schemaKey && string(ev.value) != schemaVersion {
+				s.outdated.Store(true)
+			}
 			c, ok, err := decode(ev.key, ev.value)
 			if err != nil {
 				s.log.Error("a row in the store cannot be read; the former one stays", "error", err)

@@ -10,6 +10,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrTooLarge: the transaction has more rows or bytes than etcd takes at once.
 	ErrTooLarge = errors.New("transaction is too large")
+	// ErrOutdated: a newer program has migrated the store; this one must not write to it.
+	ErrOutdated = errors.New("the store was migrated by a newer version: run that one")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )

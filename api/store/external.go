@@ -11,8 +11,6 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // What an etcd cluster must let through in one transaction, since a bulk request is one.
@@ -69,10 +67,9 @@ func probe(ctx context.Context, client *clientv3.Client) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrDuplicateKey):
 		return nil
-	case errors.Is(err, rpctypes.ErrTooManyOps):
-		return fmt.Errorf("it must run with --max-txn-ops=%d or more, on every member: a bulk request is one transaction", neededTxnOps)
-	case errors.Is(err, rpctypes.ErrRequestTooLarge), status.Code(err) == codes.ResourceExhausted:
-		return fmt.Errorf("it must run with --max-request-bytes=%d or more, on every member: a bulk request is one transaction", neededRequestBytes)
+	case tooLarge(err):
+		return fmt.Errorf("every member must run with --max-txn-ops=%d --max-request-bytes=%d or more, since a bulk request is one transaction (%w)",
+			neededTxnOps, neededRequestBytes, err)
 	case err == nil:
 		return errors.New("it accepted a transaction that writes a key twice: this is not an etcd we know")
 	}

@@ -65,7 +65,7 @@ func (w *statusWriter) begin(ctx context.Context) error {
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("the store's schema was changed by a newer program")
+		return ErrOutdated // nothing else was compared
 	}
 	w.store.offer(revision, nil)
 	w.mu.Lock()

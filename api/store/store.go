@@ -37,6 +37,7 @@ type Store struct {
 	log      *slog.Logger
 	snapshot atomic.Pointer[Snapshot]
 	tries    atomic.Int64
+	outdated atomic.Bool // a newer program has migrated the store
 
 	mu      sync.Mutex // one applies to the snapshot at a time; guards what follows
 	pending map[Revision][]change
@@ -145,6 +146,9 @@ func (s *Store) Update(ctx context.Context, f func(*Tx) error) (Revision, error)
 func (s *Store) commit(ctx context.Context, compares []compare, ops []op) (Revision, bool, error) {
 	if s.ctx.Err() != nil {
 		return 0, false, ErrClosed
+	}
+	if s.outdated.Load() {
+		return 0, false, ErrOutdated
 	}
 	compares = append(compares, compare{key: schemaKey, test: valueIs, value: schemaVersion})
 	revision, ok, err := s.backend.commit(ctx, compares, ops)

@@ -53,6 +53,8 @@ func id(kind uint16, n uint32) (u uuid.UUID) {
 	return u
 }
 
+func addr4(a, b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{a, b, c, d}) }
+
 func newTopology() *topology {
 	return &topology{vifs: map[uuid.UUID]vif{}, vlans: map[vlanKey]uint16{}}
 }
@@ -64,7 +66,7 @@ func (t *topology) host(n int) *model.Host {
 			return h
 		}
 	}
-	h := &model.Host{ID: id(0xa, uint32(n)).String(), Hostname: name, EncapIP: netip.AddrFrom4([4]byte{172, 31, byte(n >> 8), byte(n)}), EncapTypes: []string{"vxlan"}}
+	h := &model.Host{ID: id(0xa, uint32(n)).String(), Hostname: name, EncapIP: addr4(172, 31, byte(n>>8), byte(n)), EncapTypes: []string{"vxlan"}}
 	t.hosts = append(t.hosts, h)
 	return h
 }

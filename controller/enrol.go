@@ -31,6 +31,15 @@ const lockName = "tunbridge"
 // localManager is where os-vif on the host finds the database.
 const localManager = "ptcp:6640:127.0.0.1"
 
+// ownerKey and ownerName mark the bridges and ports that the controller made, in external_ids.
+const (
+	ownerKey  = "owner"
+	ownerName = "tunbridge"
+)
+
+// ours says whether the controller made, or took over, a bridge before.
+func ours(b *ovsdb.Bridge) bool { return b != nil && b.ExternalIDs[ownerKey] == ownerName }
+
 // Port names on the bridges that the controller makes.
 const (
 	portPatchTun = "patch-tun" // on br-int
@@ -104,6 +113,7 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 			DatapathID:  fmt.Sprintf("%016x", datapathID(h.ID, b)),
 			Protocols:   []string{"OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"},
 			OtherConfig: map[string]string{"disable-in-band": "true"},
+			ExternalIDs: map[string]string{ownerKey: ownerName},
 			TableNames:  names,
 			Controllers: []ovsdb.WantedController{{Target: target, ConnectionMode: "out-of-band", QueueSize: 512, MaxBackoff: 1000, InactivityProbe: 10000}},
 		}
@@ -115,7 +125,7 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 		tunnel.Ports = append(tunnel.Ports, ovsdb.WantedPort{Name: portVXLAN, Type: "vxlan",
 			Options: map[string]string{"key": "flow", "remote_ip": "flow", "local_ip": h.EncapIP.String()}})
 	}
-	w := ovsdb.Wanted{Owner: "tunbridge", Bridges: []ovsdb.WantedBridge{integration, tunnel}}
+	w := ovsdb.Wanted{Owner: ownerName, Bridges: []ovsdb.WantedBridge{integration, tunnel}}
 	if m.OpenVSwitch.ExternalIDs[keyLocalManager] != "false" {
 		w.Managers = []string{localManager}
 	}

@@ -22,7 +22,6 @@ import (
 
 const (
 	stepTimeout    = 30 * time.Second // for everything one step asks of a host
-	datapathWait   = 5 * time.Second  // a bridge without a datapath by then will get none of that type
 	firstBackoff   = 100 * time.Millisecond
 	longestBackoff = 10 * time.Second
 )
@@ -45,30 +44,31 @@ type host struct {
 	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
 
 	// The loop's own from here on.
-	row       *model.Host // as in the store
-	links     [len(flows.Bridges)]*link
-	loaded    [len(flows.Bridges)]bool // the compiler knows what the bridge holds
-	compiler  *flows.Compiler
-	viewer    viewer
-	vlans     *localVLANs
-	restored  bool
-	planned   *ovsdb.Mirror // the mirror that was found to hold the wanted rows
-	datapath  string        // datapath type in use; "" until decided
-	note      string        // why that one
-	made      time.Time     // when the bridges were asked for
-	vifs      []vif
-	vifsOf    *ovsdb.Mirror // the mirror vifs are from
-	reported  map[uuid.UUID]bool
-	status    model.HostStatus // what was last said of the host
-	interest  map[uuid.UUID]bool
-	pending   string
-	waiting   string
-	lastError string
-	backoff   time.Duration
-	commit    time.Time
-	commits   uint64
-	repairs   uint64
-	restarts  uint64
+	row        *model.Host // as in the store
+	links      [len(flows.Bridges)]*link
+	loaded     [len(flows.Bridges)]bool // the compiler knows what the bridge holds
+	compiler   *flows.Compiler
+	viewer     viewer
+	vlans      *localVLANs
+	restored   bool
+	planned    *ovsdb.Mirror            // the mirror that was found to hold the wanted rows
+	datapath   string                   // datapath type in use; "" until decided
+	note       string                   // why that one
+	met        bool                     // the bridges were looked at once
+	programmed [len(flows.Bridges)]bool // a controller carried out a plan on the bridge before
+	vifs       []vif
+	vifsOf     *ovsdb.Mirror // the mirror vifs are from
+	reported   map[uuid.UUID]bool
+	status     model.HostStatus // what was last said of the host
+	interest   map[uuid.UUID]bool
+	pending    string
+	waiting    string
+	lastError  string
+	backoff    time.Duration
+	commit     time.Time
+	commits    uint64
+	repairs    uint64
+	restarts   uint64
 }
 
 // errLost is the reason of a loop's end when the host's session ended.
@@ -179,7 +179,7 @@ func (h *host) enrol(ctx context.Context) error {
 	}
 	if m.OpenVSwitch.ExternalIDs[keyAdopt] != "true" {
 		for _, b := range flows.Bridges {
-			if foreign := m.ForeignControllers(b.String(), h.c.target(h)); len(foreign) > 0 && m.Bridge(b.String()).ExternalIDs["tunbridge"] == "" {
+			if foreign := m.ForeignControllers(b.String(), h.c.target(h)); len(foreign) > 0 && !ours(m.Bridge(b.String())) {
 				return fmt.Errorf("%s is programmed by another controller (%s): remove it with `ovs-vsctl del-controller %s`, or set external_ids:%s=true to take the bridge over",
 					b, foreign[0], b, keyAdopt)
 			}
@@ -201,13 +201,18 @@ func (h *host) enrol(ctx context.Context) error {
 func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration, err error) {
 	m := h.session.Mirror()
 	h.chooseDatapath(m)
+	if !h.met {
+		h.met = true
+		for _, b := range flows.Bridges {
+			h.programmed[b] = ours(m.Bridge(b.String()))
+		}
+	}
 	if m != h.planned {
 		wanted := wantedRows(h.row, m, h.datapath, h.c.target(h))
 		if ops := m.Plan(wanted); len(ops) > 0 {
 			if _, err := h.session.Transact(ctx, ops...); err != nil {
 				return "", 0, err
 			}
-			h.made = time.Now()
 		}
 		h.planned = h.session.Mirror()
 	}
@@ -220,13 +225,16 @@ func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration
 			return b.String() + " is gone from the database", firstBackoff, nil
 		case br.DatapathID == want:
 			continue
-		case br.DatapathID == "" && h.datapath == "system" && time.Since(h.made) >= datapathWait:
+		case br.DatapathID == "" && h.datapath == "system" && m.Configured():
 			h.datapath, h.note = "netdev", "the kernel has no Open vSwitch datapath"
 			h.planned = nil
 			h.log.Warn("falling back to the userspace datapath", "reason", h.note)
 			return h.bridges(ctx)
 		}
-		return "ovs-vswitchd has not made " + b.String() + " yet", max(datapathWait-time.Since(h.made), firstBackoff), nil
+		if br.DatapathID == "" && m.Configured() {
+			return "", 0, fmt.Errorf("ovs-vswitchd has no datapath of type %q for %s: set external_ids:%s to a type it has (%v)", h.datapath, b, keyDatapathType, m.OpenVSwitch.DatapathTypes)
+		}
+		return "ovs-vswitchd has not made " + b.String() + " yet", 0, nil
 	}
 	if !h.restored {
 		h.vlans.restore(m, m.Bridge(flows.BrInt.String()))
@@ -466,15 +474,17 @@ func (h *host) settle(plan *flows.Plan) {
 	for b, l := range h.links {
 		switch changed := !plan[b].Empty(); l.settled() {
 		case foundEmpty:
-			h.restarts++
-			h.log.Warn("switch was restarted: everything written again", "bridge", flows.Bridge(b))
+			if h.programmed[b] {
+				h.restarts++
+				h.log.Warn("switch was restarted: everything written again", "bridge", flows.Bridge(b))
+			}
 		case foundOurs:
 			if changed && l.seen {
 				h.repairs++
 				h.log.Warn("foreign change undone", "bridge", flows.Bridge(b), "plan", plan[b].String())
 			}
 		}
-		l.seen = true
+		l.seen, h.programmed[b] = true, true
 	}
 }
 

@@ -320,7 +320,7 @@ func (a Resubmit) AppendText(b []byte) []byte {
 // Controller sends the packet to the controllers as a PacketIn (NXAST_CONTROLLER2;
 // NXAST_CONTROLLER where that can express it).
 type Controller struct {
-	MaxLen       uint16 // bytes of the packet; 0 is 65535. With Pause all are sent
+	MaxLen       uint16 // bytes of the packet; 0 is 65535. Open vSwitch sends a PacketIn all of them anyway
 	ControllerID uint16 // see SetControllerID; 0 is all that did not set one
 	Reason       Reason // 0 is ReasonAction
 	UserData     []byte // comes back in the PacketIn

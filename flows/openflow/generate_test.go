@@ -237,7 +237,7 @@ func TestTextIsThatOfOvsOfctl(t *testing.T) {
 
 func TestSwitchGivesBackRandomFlows(t *testing.T) {
 	const n = 4000
-	s := startSwitch(t)
+	s := startBridge(t)
 	var setup []Message
 	for id := uint32(1); id <= 3; id++ {
 		setup = append(setup, MeterMod{ID: id, Flags: MeterPktps, Bands: []MeterBand{{Rate: 10}}}, GroupMod{ID: id})

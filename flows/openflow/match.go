@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 )
 
@@ -36,7 +35,6 @@ func NewMatch(values ...FieldValue) (Match, error) {
 			return "", fmt.Errorf("match: %w", err)
 		}
 	}
-	slices.SortFunc(list, func(a, b placed) int { return a.position - b.position })
 	if err := checkPrerequisites(list); err != nil {
 		return "", fmt.Errorf("match: %w", err)
 	}
@@ -62,54 +60,68 @@ func place(list []placed, v FieldValue) ([]placed, error) {
 	if err := v.check(); err != nil {
 		return list, err
 	}
-	if v.Mask.isZero() {
-		return list, nil
-	}
-	position := v.Field.position()
-	if position < 0 {
-		return list, fmt.Errorf("%v: unknown field", v.Field)
-	}
 	switch {
 	case v.Field == VlanTCI:
-		return placeTCI(list, v)
-	case v.Field >= Reg0 && v.Field <= Reg15 && v.Field.Bytes() == 4:
-		n := v.Field.number() // odd registers are the low half of their XReg
-		v.Field = XReg0 + Field(n/2)<<9
-		if n%2 == 0 {
-			v.Value, v.Mask = Uint128{Lo: v.Value.Lo << 32}, Uint128{Lo: v.Mask.Lo << 32}
+		if pcp := v.Mask.Lo >> 13; pcp == 7 {
+			var err error
+			if list, err = insert(list, VlanPCP.Is(v.Value.Lo>>13)); err != nil {
+				return list, err
+			}
+		} else if pcp != 0 {
+			return list, fmt.Errorf("vlan_tci: a mask of 0x%04x cannot be expressed in OpenFlow 1.5: it has a part of the priority", v.Mask.Lo)
 		}
+		v = VlanVID.Masked(v.Value.Lo&0x1fff, v.Mask.Lo&0x1fff)
+	case v.Field >= Reg0 && v.Field <= Reg15 && v.Field.Bytes() == 4:
+		whole, shift := v.Field.xreg()
+		v = FieldValue{whole, Uint128{Lo: v.Value.Lo << shift}, Uint128{Lo: v.Mask.Lo << shift}}
 	case v.Field >= XXReg0 && v.Field <= XXReg3:
-		x := XReg0 + Field(v.Field.number()-XXReg0.number())*2<<9
-		list, err := place(list, FieldValue{x, Uint128{Lo: v.Value.Hi}, Uint128{Lo: v.Mask.Hi}})
-		if err != nil {
+		high, low := v.Field.xregs()
+		var err error
+		if list, err = insert(list, FieldValue{high, Uint128{Lo: v.Value.Hi}, Uint128{Lo: v.Mask.Hi}}); err != nil {
 			return list, err
 		}
-		return place(list, FieldValue{x + 1<<9, Uint128{Lo: v.Value.Lo}, Uint128{Lo: v.Mask.Lo}})
+		v = FieldValue{low, Uint128{Lo: v.Value.Lo}, Uint128{Lo: v.Mask.Lo}}
 	}
-	position = v.Field.position()
-	for i := range list {
-		if have := &list[i]; have.position == position {
-			if v.Field < XReg0 || v.Field > XReg7 || !have.Mask.and(v.Mask).isZero() {
-				return list, fmt.Errorf("%v: given twice", v.Field)
-			}
-			have.Value, have.Mask = have.Value.or(v.Value), have.Mask.or(v.Mask)
-			return list, nil
-		}
-	}
-	return append(list, placed{position, v}), nil
+	return insert(list, v)
 }
 
-// placeTCI adds a match on the 802.1Q header as the VID and priority it consists of.
-func placeTCI(list []placed, v FieldValue) ([]placed, error) {
-	const pcp = 0xe000
-	list, err := place(list, VlanVID.Masked(v.Value.Lo&0x1fff, v.Mask.Lo&0x1fff))
+// insert adds v to list at its place, unless it is wholly masked.
+func insert(list []placed, v FieldValue) ([]placed, error) {
+	position := v.Field.position()
 	switch {
-	case err != nil || v.Mask.Lo&pcp == 0:
-		return list, err
-	case v.Mask.Lo&pcp != pcp:
-		return list, fmt.Errorf("vlan_tci: a mask of 0x%04x cannot be expressed in OpenFlow 1.5: it has a part of the priority", v.Mask.Lo)
+	case position < 0:
+		return list, fmt.Errorf("%v: unknown field", v.Field)
+	case v.Mask.isZero():
+		return list, nil
 	}
-	return place(list, VlanPCP.Is(v.Value.Lo>>13))
+	at := len(list)
+	for at > 0 && list[at-1].position >= position {
+		at--
+	}
+	if at < len(list) && list[at].position == position {
+		have := &list[at]
+		if v.Field < XReg0 || v.Field > XReg7 || !have.Mask.and(v.Mask).isZero() {
+			return list, fmt.Errorf("%v: given twice", v.Field)
+		}
+		have.Value, have.Mask = have.Value.or(v.Value), have.Mask.or(v.Mask)
+		return list, nil
+	}
+	list = append(list, placed{})
+	copy(list[at+1:], list[at:])
+	list[at] = placed{position, v}
+	return list, nil
+}
+
+// xreg is the XReg that a register is a half of, and how far left in it.
+func (f Field) xreg() (whole Field, shift int) {
+	n := f.number()
+	return XReg0 + Field(n/2)<<9, 32 * (1 - n%2)
+}
+
+// xregs are the XRegs that an XXReg consists of.
+func (f Field) xregs() (high, low Field) {
+	high = XReg0 + Field(f.number()-XXReg0.number())*2<<9
+	return high, high + 1<<9
 }
 
 // packet is what a match says of the kind of packet. -1 is "nothing".
@@ -310,22 +322,22 @@ func (m Match) Fields() iter.Seq[FieldValue] {
 // Get returns what the match says of f; ok is false if nothing. A register is found
 // in the XReg it is a part of.
 func (m Match) Get(f Field) (v FieldValue, ok bool) {
-	whole, shift := f, 0
+	whole, shift, mask := f, 0, f.fullMask()
 	switch {
 	case f >= Reg0 && f <= Reg15 && f.Bytes() == 4:
-		n := f.number()
-		whole, shift = XReg0+Field(n/2)<<9, 32*(1-n%2)
+		whole, shift = f.xreg()
 	case f >= XXReg0 && f <= XXReg3:
-		x := XReg0 + Field(f.number()-XXReg0.number())*2<<9
-		hi, okHi := m.Get(x)
-		lo, okLo := m.Get(x + 1<<9)
+		high, low := f.xregs()
+		hi, okHi := m.Get(high)
+		lo, okLo := m.Get(low)
 		return FieldValue{f, Uint128{hi.Value.Lo, lo.Value.Lo}, Uint128{hi.Mask.Lo, lo.Mask.Lo}}, okHi || okLo
 	}
 	for v := range m.Fields() {
 		if v.Field == whole {
-			if whole != f {
-				v = FieldValue{f, Uint128{Lo: v.Value.Lo >> shift & 0xffffffff}, Uint128{Lo: v.Mask.Lo >> shift & 0xffffffff}}
+			if shift != 0 {
+				v.Value.Lo, v.Mask.Lo = v.Value.Lo>>shift, v.Mask.Lo>>shift
 			}
+			v = FieldValue{f, v.Value.and(mask), v.Mask.and(mask)}
 			return v, !v.Mask.isZero()
 		}
 	}

@@ -19,16 +19,15 @@ import (
 // The tests judge this package by Open vSwitch: what ovs-ofctl sends, what it makes
 // of our bytes, and what ovs-vswitchd gives back.
 
-// run runs a command of Open vSwitch.
-func run(t testing.TB, env []string, name string, args ...string) string {
+// ofctl runs ovs-ofctl and returns what it printed to its standard output.
+func ofctl(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := exec.Command("ovs-ofctl", args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, stderr.String())
+		t.Fatalf("ovs-ofctl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
 }
@@ -40,7 +39,7 @@ func printed(t testing.TB, messages []byte) []string {
 	if err := os.WriteFile(file, messages, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSuffix(run(t, nil, "ovs-ofctl", "ofp-parse", file), "\n"), "\n")
+	return strings.Split(strings.TrimSuffix(ofctl(t, "ofp-parse", file), "\n"), "\n")
 }
 
 // inFile is the path of a file with these lines.
@@ -56,10 +55,7 @@ func inFile(t testing.TB, lines ...string) string {
 // a switch, ours, that agrees to all it is told.
 func recorded(t testing.TB, command, arg string) []Frame {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := listen(t)
 	var frames []Frame
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -72,7 +68,7 @@ func recorded(t testing.TB, command, arg string) []Frame {
 			nc.Close()
 		}
 	})
-	run(t, nil, "ovs-ofctl", "-O", "OpenFlow15", "--no-names", command, "tcp:"+listener.Addr().String(), arg)
+	ofctl(t, "-O", "OpenFlow15", "--no-names", command, "tcp:"+listener.Addr().String(), arg)
 	listener.Close()
 	served.Wait()
 	return frames
@@ -123,39 +119,19 @@ func readFrame(r io.Reader) (Frame, error) {
 	return f, err
 }
 
-// vswitch is a real ovs-vswitchd with one bridge, br, on dummy devices.
-type vswitch struct {
-	t    testing.TB
-	dir  string
+// bridge is the bridge of a vswitch of its own, over a connection that shows each message.
+type bridge struct {
+	*vswitch
 	conn net.Conn
 	xid  uint32
 }
 
-// startSwitch starts a switch that lives as long as the test, with ports 1 to 4 on
-// its bridge and an OpenFlow 1.5 connection to it.
-func startSwitch(t testing.TB) *vswitch {
+// startBridge starts a switch that lives as long as the test and connects to it.
+func startBridge(t testing.TB) *bridge {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "of") // t.TempDir's names are too long for a unix socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &vswitch{t: t, dir: dir}
-	env := []string{"OVS_RUNDIR=" + dir, "OVS_LOGDIR=" + dir, "OVS_DBDIR=" + dir}
-	db := "unix:" + dir + "/db.sock"
-	run(t, env, "ovsdb-tool", "create", dir+"/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
-	s.start(env, "/usr/sbin/ovsdb-server", dir+"/conf.db", "--remote=punix:"+dir+"/db.sock", "--unixctl="+dir+"/db.ctl")
-	s.await(dir + "/db.sock")
-	run(t, env, "ovs-vsctl", "--db="+db, "--no-wait", "init")
-	s.start(env, "/usr/sbin/ovs-vswitchd", db, "--enable-dummy=override", "--disable-system", "--unixctl="+dir+"/vs.ctl")
-	args := []string{"--db=" + db, "add-br", "br", "--", "set", "bridge", "br", "fail_mode=secure", "protocols=OpenFlow15"}
-	for i := 1; i <= 4; i++ {
-		p := fmt.Sprintf("p%d", i)
-		args = append(args, "--", "add-port", "br", p, "--", "set", "interface", p, "type=dummy", fmt.Sprintf("ofport_request=%d", i))
-	}
-	run(t, env, "ovs-vsctl", args...)
-	s.await(dir + "/br.mgmt")
-	if s.conn, err = net.Dial("unix", dir+"/br.mgmt"); err != nil {
+	s := &bridge{vswitch: startVSwitch(t)}
+	var err error
+	if s.conn, err = net.Dial("unix", s.path("br0.mgmt")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.conn.Close() })
@@ -166,37 +142,7 @@ func startSwitch(t testing.TB) *vswitch {
 	return s
 }
 
-// start runs a daemon until the test ends.
-func (s *vswitch) start(env []string, name string, args ...string) {
-	cmd := exec.Command(name, append(args, "--log-file="+filepath.Join(s.dir, filepath.Base(name)+".log"))...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Dir = s.dir
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-}
-
-func (s *vswitch) await(path string) {
-	for range 500 {
-		if _, err := os.Stat(path); err == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.t.Fatalf("%s does not appear", path)
-}
-
-// ofctl runs ovs-ofctl against the bridge.
-func (s *vswitch) ofctl(command string, args ...string) string {
-	s.t.Helper()
-	return run(s.t, nil, "ovs-ofctl", append([]string{"-O", "OpenFlow15", "--no-names", command, "unix:" + s.dir + "/br.mgmt"}, args...)...)
-}
-
-func (s *vswitch) send(messages ...Message) {
+func (s *bridge) send(messages ...Message) {
 	s.t.Helper()
 	var b []byte
 	for _, m := range messages {
@@ -212,7 +158,7 @@ func (s *vswitch) send(messages ...Message) {
 	}
 }
 
-func (s *vswitch) receive() Frame {
+func (s *bridge) receive() Frame {
 	s.t.Helper()
 	f, err := readFrame(s.conn)
 	if err != nil {
@@ -222,7 +168,7 @@ func (s *vswitch) receive() Frame {
 }
 
 // do sends the messages and returns the errors, by index of the message.
-func (s *vswitch) do(messages ...Message) map[int]*Error {
+func (s *bridge) do(messages ...Message) map[int]*Error {
 	s.t.Helper()
 	refused := map[int]*Error{}
 	for at := 0; at < len(messages); {
@@ -248,7 +194,7 @@ func (s *vswitch) do(messages ...Message) map[int]*Error {
 }
 
 // mustDo is do for messages that the switch must accept.
-func (s *vswitch) mustDo(messages ...Message) {
+func (s *bridge) mustDo(messages ...Message) {
 	s.t.Helper()
 	for i, e := range s.do(messages...) {
 		s.t.Errorf("%v: %v", messages[i], e)
@@ -256,7 +202,7 @@ func (s *vswitch) mustDo(messages ...Message) {
 }
 
 // ask sends a multipart request and calls each with the body of every reply.
-func (s *vswitch) ask(m Message, each func(b []byte) error) {
+func (s *bridge) ask(m Message, each func(b []byte) error) {
 	s.t.Helper()
 	s.send(m)
 	for {
@@ -282,7 +228,7 @@ func (s *vswitch) ask(m Message, each func(b []byte) error) {
 }
 
 // flows dumps all flows.
-func (s *vswitch) flows() (list []FlowStats) {
+func (s *bridge) flows() (list []FlowStats) {
 	s.t.Helper()
 	s.ask(FlowStatsRequest{Table: TableAll}, func(b []byte) error {
 		for len(b) > 0 {

@@ -35,7 +35,7 @@ func (m PacketOut) AppendTo(b []byte, xid uint32) ([]byte, error) {
 // PacketIn is a packet that the switch sent to the controller, in Nicira's second
 // form (NXT_PACKET_IN2), which SetPacketInFormat asks for.
 type PacketIn struct {
-	Packet       []byte // the frame, perhaps cut to the max_len of the action
+	Packet       []byte // the frame
 	TotalLen     uint32 // of the frame before that
 	Table        uint8
 	Cookie       uint64 // of the flow that sent it; all ones if none
@@ -119,8 +119,8 @@ func (p *PacketIn) Decode(f Frame) error {
 func (p *PacketIn) Uint(f Field) (v uint64, ok bool) {
 	whole, shift, mask := f, 0, ^uint64(0)
 	if f >= Reg0 && f <= Reg15 && f.Bytes() == 4 {
-		n := f.number()
-		whole, shift, mask = XReg0+Field(n/2)<<9, 32*(1-n%2), 0xffffffff
+		whole, shift = f.xreg()
+		mask = 0xffffffff
 	}
 	for b := p.Metadata; len(b) > 0; {
 		field, _, head, n, err := oxmHeader(b)

@@ -12,7 +12,7 @@ import (
 )
 
 // all reads a multipart reply's entries.
-func all[T any](s *vswitch, m Message, parse func([]byte) (T, []byte, error)) (list []T) {
+func all[T any](s *bridge, m Message, parse func([]byte) (T, []byte, error)) (list []T) {
 	s.t.Helper()
 	s.ask(m, func(b []byte) error {
 		for len(b) > 0 {
@@ -28,7 +28,7 @@ func all[T any](s *vswitch, m Message, parse func([]byte) (T, []byte, error)) (l
 }
 
 func TestSwitchGivesBackGroups(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	reg := func(v uint64) Actions { return MustActions(set(Reg7.Is(v)), Resubmit{Table: 90}) }
 	groups := []GroupMod{
 		{ID: 7, Buckets: []Bucket{{ID: 3, Actions: reg(3)}, {ID: 1, Actions: reg(1)}}},
@@ -71,7 +71,7 @@ func TestSwitchGivesBackGroups(t *testing.T) {
 }
 
 func TestSwitchGivesBackMeters(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	meters := []MeterMod{
 		{ID: 3, Flags: MeterPktps | MeterBurst | MeterStats, Bands: []MeterBand{{Type: BandDrop, Rate: 20, Burst: 40}}},
 		{ID: 5, Flags: MeterKbps, Bands: []MeterBand{{Type: BandDrop, Rate: 1000}}},
@@ -102,16 +102,16 @@ func TestSwitchGivesBackMeters(t *testing.T) {
 }
 
 func TestSwitchDescribesItself(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	ports := map[string]Port{}
 	for _, p := range all(s, PortDescRequest{PortAny}, ParsePort) {
 		ports[p.Name] = p
 	}
-	if p := ports["p3"]; p.Number != 3 || p.MAC == (MAC{}) || p.State&PortLinkDown != 0 {
-		t.Errorf("p3: %+v", p)
+	if p := ports["p2"]; p.Number != 2 || p.MAC == (MAC{}) || p.State&PortLinkDown != 0 {
+		t.Errorf("p2: %+v", p)
 	}
-	if p := ports["br"]; p.Number != PortLocal {
-		t.Errorf("br: %+v", p)
+	if p := ports["br0"]; p.Number != PortLocal {
+		t.Errorf("br0: %+v", p)
 	}
 	s.ask(DescRequest{}, func(b []byte) error {
 		d, err := ParseDesc(b)
@@ -140,7 +140,7 @@ func TestSwitchDescribesItself(t *testing.T) {
 // The switch's names for errors are read from what it logs or prints, ours from its
 // numbers: they must agree.
 func TestErrorsHaveTheSwitchsNames(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	bad := Match(UDPDst.Bits(0, 0).Field.appendHeader(nil, false)) + "\x00\x43" // no prerequisites
 	for i, c := range []struct {
 		name string
@@ -210,12 +210,12 @@ func errorFrame(e *Error) []byte {
 }
 
 func TestPackets(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	s.send(SetPacketInFormat{}, SetConfig{MissSendLen: 0xffff})
 	user := []byte{0, 0, 0, 3, 1}
 	s.mustDo(FlowMod{Table: 0, Priority: 5, Match: MustMatch(InPort.Is(2)), Instructions: ApplyGoto(21, set(Reg5.Is(3)), set(Reg6.Is(7)), set(Metadata.Is(9)))},
 		FlowMod{Table: 21, Priority: 5, Cookie: 0xabcdef, Instructions: Apply(Controller{UserData: user})},
-		FlowMod{Table: 0, Priority: 5, Match: MustMatch(InPort.Is(4)), Instructions: Apply(set(TunID.Is(5001)), Controller{UserData: user, Pause: true})})
+		FlowMod{Table: 0, Priority: 5, Match: MustMatch(InPort.Is(1)), Instructions: Apply(set(TunID.Is(5001)), Controller{UserData: user, Pause: true})})
 	frame := append(append(BroadcastMAC[:], mac1[:]...), 0x88, 0xb5)
 	frame = append(frame, bytes.Repeat([]byte{0xa5}, 100)...)
 	next := func() (p PacketIn) {
@@ -243,7 +243,7 @@ func TestPackets(t *testing.T) {
 	}
 
 	// from a device, with a continuation
-	run(t, nil, "ovs-appctl", "-t", s.dir+"/vs.ctl", "netdev-dummy/receive", "p4", fmt.Sprintf("%x", frame))
+	s.appctl("netdev-dummy/receive", "p1", fmt.Sprintf("%x", frame))
 	p = next()
 	if vni, ok := p.Uint(TunID); !ok || vni != 5001 || !bytes.Equal(p.Packet, frame) || p.Continuation == nil {
 		t.Errorf("%v: %d bytes", &p, len(p.Packet))
@@ -257,7 +257,7 @@ func TestPackets(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	s := startSwitch(t)
+	s := startBridge(t)
 	s.send(SetConfig{MissSendLen: 0xffff}) // without it this kind of connection gets no events
 	f := FlowMod{Table: 3, Priority: 9, Cookie: 5, Flags: FlowSendRemoved, Match: MustMatch(Reg6.Is(7)), Instructions: Apply(Output{Port: 1})}
 	s.mustDo(f)
@@ -301,7 +301,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%+v", removed)
 	}
 
-	run(t, nil, "ovs-vsctl", "--db=unix:"+s.dir+"/db.sock", "del-port", "p2")
+	s.vsctl("del-port", "p2")
 	var status PortStatus
 	if err := status.Decode(s.receive()); err != nil || status.Reason != PortDeleted || status.Port.Number != 2 || status.Port.Name != "p2" {
 		t.Errorf("%+v, %v", status, err)

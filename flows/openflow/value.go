@@ -24,8 +24,9 @@ func (u Uint128) shiftLeft(n int) Uint128 {
 	return Uint128{u.Hi<<n | u.Lo>>(64-n), u.Lo << n}
 }
 
-// ones is the number whose n lowest bits are set.
+// ones is the number whose n lowest bits are set, all of them for n > 128.
 func ones(n int) Uint128 {
+	n = min(n, 128)
 	if n > 64 {
 		return Uint128{^uint64(0) >> (128 - n), ^uint64(0)}
 	}

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// bridge is one of an Open vSwitch of its own for a test: real daemons with the dummy
+// vswitch is an Open vSwitch of its own for a test: real daemons with the dummy
 // datapath, which needs neither root nor the kernel's module, and one bridge, br0.
-type bridge struct {
+type vswitch struct {
 	t   testing.TB
 	dir string
 }
 
-// startBridge starts one; it ends with the test. Its bridge has the datapath id
+// startVSwitch starts one; it ends with the test. Its bridge has the datapath id
 // 0xabcd, ports p1 and p2 with these numbers, and no flows.
-func startBridge(t testing.TB) *bridge {
+func startVSwitch(t testing.TB) *vswitch {
 	t.Helper()
 	// A socket's path is at most 107 bytes, which t.TempDir may exceed.
 	dir, err := os.MkdirTemp("", "ovs")
@@ -28,7 +28,7 @@ func startBridge(t testing.TB) *bridge {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &bridge{t, dir}
+	s := &vswitch{t, dir}
 	s.run("ovsdb-tool", "create", s.path("conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.path("db.sock"), "--unixctl="+s.path("ovsdb-server.ctl"))
 	s.eventually("ovsdb-server", func() bool { _, err := os.Stat(s.path("db.sock")); return err == nil })
@@ -41,16 +41,16 @@ func startBridge(t testing.TB) *bridge {
 	return s
 }
 
-func (s *bridge) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *vswitch) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *bridge) command(name string, args ...string) *exec.Cmd {
+func (s *vswitch) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "OVS_RUNDIR="+s.dir, "OVS_DBDIR="+s.dir, "OVS_LOGDIR="+s.dir, "OVS_SYSCONFDIR="+s.dir)
 	return cmd
 }
 
 // start starts a daemon.
-func (s *bridge) start(name string, args ...string) {
+func (s *vswitch) start(name string, args ...string) {
 	s.t.Helper()
 	cmd := s.command(name, append(args, "--log-file="+s.path(name+".log"), "-vconsole:off")...)
 	if err := cmd.Start(); err != nil {
@@ -63,7 +63,7 @@ func (s *bridge) start(name string, args ...string) {
 }
 
 // run runs a command and returns what it printed.
-func (s *bridge) run(name string, args ...string) string {
+func (s *vswitch) run(name string, args ...string) string {
 	s.t.Helper()
 	out, err := s.command(name, args...).CombinedOutput()
 	if err != nil {
@@ -73,24 +73,24 @@ func (s *bridge) run(name string, args ...string) string {
 	return string(out)
 }
 
-func (s *bridge) vsctl(args ...string) string {
+func (s *vswitch) vsctl(args ...string) string {
 	s.t.Helper()
 	return s.run("ovs-vsctl", append([]string{"--db=unix:" + s.path("db.sock"), "--timeout=20"}, args...)...)
 }
 
 // ofctl runs a command of ovs-ofctl on br0.
-func (s *bridge) ofctl(command string, args ...string) string {
+func (s *vswitch) ofctl(command string, args ...string) string {
 	s.t.Helper()
 	return s.run("ovs-ofctl", append([]string{"-O", "OpenFlow15", "--no-names", command, "unix:" + s.path("br0.mgmt")}, args...)...)
 }
 
-func (s *bridge) appctl(args ...string) string {
+func (s *vswitch) appctl(args ...string) string {
 	s.t.Helper()
 	return s.run("ovs-appctl", append([]string{"-t", s.path("ovs-vswitchd.ctl")}, args...)...)
 }
 
 // eventually waits for a condition.
-func (s *bridge) eventually(what string, met func() bool) {
+func (s *vswitch) eventually(what string, met func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !met(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -101,7 +101,7 @@ func (s *bridge) eventually(what string, met func() bool) {
 
 // dialIn makes the listener's address br0's controller and returns the connection
 // that the bridge dials.
-func (s *bridge) dialIn(scheme string, l net.Listener) net.Conn {
+func (s *vswitch) dialIn(scheme string, l net.Listener) net.Conn {
 	s.t.Helper()
 	s.vsctl("set-controller", "br0", scheme+":"+l.Addr().String(), "--", "set", "bridge", "br0", "other_config:disable-in-band=true",
 		"--", "set", "controller", "br0", "controller_queue_size=512", "max_backoff=1000")
@@ -113,7 +113,7 @@ func (s *bridge) dialIn(scheme string, l net.Listener) net.Conn {
 }
 
 // connect returns a connection of br0's controller, primary and set up.
-func (s *bridge) connect(o Options) *Conn {
+func (s *vswitch) connect(o Options) *Conn {
 	s.t.Helper()
 	c := s.accept(s.dialIn("tcp", listen(s.t)), o)
 	if _, _, err := c.Role(s.within(), RolePrimary, 1); err != nil {
@@ -126,7 +126,7 @@ func (s *bridge) connect(o Options) *Conn {
 }
 
 // another returns a further connection, with no role.
-func (s *bridge) another(o Options) *Conn {
+func (s *vswitch) another(o Options) *Conn {
 	s.t.Helper()
 	nc, err := net.Dial("unix", s.path("br0.mgmt"))
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *bridge) another(o Options) *Conn {
 	return s.accept(nc, o)
 }
 
-func (s *bridge) accept(nc net.Conn, o Options) *Conn {
+func (s *vswitch) accept(nc net.Conn, o Options) *Conn {
 	s.t.Helper()
 	c, err := Accept(s.within(), nc, o)
 	if err != nil {
@@ -148,7 +148,7 @@ func (s *bridge) accept(nc net.Conn, o Options) *Conn {
 	return c
 }
 
-func (s *bridge) within() context.Context { return within(s.t, 20*time.Second) }
+func (s *vswitch) within() context.Context { return within(s.t, 20*time.Second) }
 
 func listen(t testing.TB) net.Listener {
 	t.Helper()

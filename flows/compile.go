@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (c *Compiler) Compile(v *View) error {
 			c.retract(child)
 		}
 		if c.root.children == nil {
-			c.root.children = map[any]*scope{}
+			c.root.children = map[Object]*scope{}
 		}
 		c.root.children[obj] = next
 		f.Compile(v, &Emitter{c: c, owner: f.Owner(), object: Object{Kind: KindHost, ID: HostID(v.Host.ID)}, scope: next})
@@ -238,5 +239,5 @@ func before[V any](a, b *V) bool {
 		return false
 	}
 	y := any(b).(*Flow)
-	return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Object.Kind, y.Object.Kind), cmp.Compare(x.Object.ID.String(), y.Object.ID.String())) < 0
+	return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Object.Kind, y.Object.Kind), bytes.Compare(x.Object.ID[:], y.Object.ID[:])) < 0
 }

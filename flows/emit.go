@@ -67,7 +67,7 @@ type scope struct {
 	groups   []scoped[Group]
 	buckets  []scoped[Bucket]
 	meters   []scoped[Meter]
-	children map[any]*scope
+	children map[Object]*scope
 	pass     uint64 // the pass in which it was last wanted
 }
 
@@ -96,7 +96,7 @@ func (e *Emitter) Scope(obj Object, deps any, fn func(*Emitter)) {
 		e.c.retract(child)
 	}
 	if e.scope.children == nil {
-		e.scope.children = map[any]*scope{}
+		e.scope.children = map[Object]*scope{}
 	}
 	e.scope.children[obj] = next
 	fn(&Emitter{c: e.c, owner: e.owner, object: obj, scope: next})

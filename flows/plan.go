@@ -127,6 +127,7 @@ func (c *Compiler) Plan() *Plan {
 
 // diff reports the dirty keys whose wanted and installed values differ, and forgets the others.
 func diff[K comparable, V any](s *slots[K, V], same func(want, have *V) bool, report func(want, have *V)) {
+	many := len(s.dirty)
 	for k := range s.dirty {
 		e := s.m[k]
 		switch {
@@ -141,6 +142,9 @@ func diff[K comparable, V any](s *slots[K, V], same func(want, have *V) bool, re
 			continue
 		}
 		delete(s.dirty, k)
+	}
+	if len(s.dirty) == 0 && many > 64 {
+		s.dirty = map[K]struct{}{} // a map that was big takes as long to walk when it is empty
 	}
 }
 

@@ -61,7 +61,7 @@ type host struct {
 	reported   map[uuid.UUID]bool
 	status     model.HostStatus // what was last said of the host
 	interest   map[uuid.UUID]bool
-	pending    string
+	pending    *flows.Plan // not acknowledged to its end; nil: none
 	waiting    string
 	lastError  string
 	backoff    time.Duration
@@ -447,11 +447,11 @@ func holds(have, want map[string]string) bool {
 func (h *host) apply(ctx context.Context) error {
 	plan := h.compiler.Plan()
 	if plan.Empty() {
-		h.pending = ""
+		h.pending = nil
 		h.settle(plan)
 		return nil
 	}
-	h.pending = plan.String()
+	h.pending = plan
 	appears, goes := plan[flows.BrTun].Split()
 	for _, b := range []*flows.BridgePlan{&appears, &plan[flows.BrInt], &goes} {
 		if b.Empty() {
@@ -463,7 +463,7 @@ func (h *host) apply(ctx context.Context) error {
 		h.compiler.Committed(b)
 	}
 	h.settle(plan)
-	h.pending = ""
+	h.pending = nil
 	h.commit = time.Now()
 	h.commits++
 	return nil

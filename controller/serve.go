@@ -139,7 +139,10 @@ func (h *host) describe(row *inspect.Host) {
 		}
 	}
 	row.DatapathType, row.Datapath = h.datapath, h.note
-	row.Pending, row.Waiting, row.LastError = h.pending, h.waiting, h.lastError
+	row.Waiting, row.LastError = h.waiting, h.lastError
+	if h.pending != nil {
+		row.Pending = h.pending.String()
+	}
 	row.LastCommit, row.Commits, row.Repairs, row.Restarts = h.commit, h.commits, h.repairs, h.restarts
 	for _, b := range flows.Bridges {
 		row.Flows[b.String()] = h.compiler.Len(b)

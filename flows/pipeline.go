@@ -43,7 +43,7 @@ func (t *Table) String() string { return fmt.Sprintf("%s %d %s", t.Bridge, t.Num
 // The tables. A packet only moves to higher numbers, except that classify is entered once more for a
 // priority-tagged frame and that group buckets resubmit to output.
 var (
-	Classify     = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2, OwnerL2Pop)
+	Classify     = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2)
 	PortSecMAC   = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
 	PortSecKind  = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2)
 	PortSecIP    = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)

@@ -1,0 +1,95 @@
+package system
+
+import (
+	"fmt"
+	"testing"
+)
+
+// is compares.
+func is[T comparable](got, want T) error {
+	if got != want {
+		return fmt.Errorf("%v, want %v", got, want)
+	}
+	return nil
+}
+
+func isNot[T comparable](got, other T) error {
+	if got == other {
+		return fmt.Errorf("still %v", got)
+	}
+	return nil
+}
+
+// A port without a binding belongs to the first host whose VIF names it, until that VIF goes.
+func TestUnboundPortIsClaimed(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	hosts := d.addHosts("compute01", "compute02")
+	h1, h2 := hosts[0], hosts[1]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	p, other := d.addPort(n, ""), d.addPort(n, h2.Name)
+	d.plug(h2, other)
+	if p.Host != "" {
+		t.Errorf("a port without a binding shows host %q", p.Host)
+	}
+	d.plug(h1, p)
+	d.become("ACTIVE", p, other)
+	if shown, err := d.port(p.ID); err != nil || shown.Host != h1.Name {
+		t.Errorf("claimed by %s, the port shows host %q, error %v", h1.Name, shown.Host, err)
+	}
+	d.settled(h2)
+	if got := d.sends(h2, other, p.MAC); got != through(h1, n) {
+		t.Errorf("from the other host it is reached at %q", got)
+	}
+	d.plug(h2, p)
+	d.reason(h2, p.device(), "bound to host compute01")
+
+	d.unplug(h1, p)
+	d.await("the other host's claim", func() error {
+		shown, err := d.port(p.ID)
+		if err == nil {
+			err = is(shown.Host+" "+shown.Status, "compute02 ACTIVE")
+		}
+		return err
+	})
+	d.settled(h1, h2)
+	if got := d.sends(h2, other, p.MAC); got != p.device() {
+		t.Errorf("on the second host it is reached at %q", got)
+	}
+	d.unplug(h2, p)
+	d.await("no claim", func() error {
+		shown, err := d.port(p.ID)
+		if err == nil {
+			err = is(shown.Host+" "+shown.Status, " DOWN")
+		}
+		return err
+	})
+
+	// A claim lives as long as the VIF, also when the controller does not.
+	d.plug(h1, p)
+	d.become("ACTIVE", p)
+	d.kill()
+	d.unplug(h1, p)
+	d.serve()
+	d.settled(h1, h2)
+	d.await("no claim after a restart", func() error {
+		shown, err := d.port(p.ID)
+		if err == nil {
+			err = is(shown.Host+" "+shown.Status, " DOWN")
+		}
+		return err
+	})
+}
+
+func TestUnboundPortIsNotClaimed(t *testing.T) {
+	t.Parallel()
+	d := deploy(t, "--no-claim-unbound")
+	h := d.addHosts("compute01")[0]
+	p := d.addPort(d.addNetwork("blue", "10.0.0.0/24"), "")
+	d.plug(h, p)
+	d.reason(h, p.device(), "binding:host_id", "compute01")
+	d.become("DOWN", p)
+	if n := d.flowsOf(h, p.ID) + d.flowsOf(h, p.NetworkID); n != 0 {
+		t.Errorf("%d flows of a port that is not bound, and its network", n)
+	}
+}

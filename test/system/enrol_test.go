@@ -1,0 +1,246 @@
+package system
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/test/testbed"
+)
+
+// A controller may dial its hosts, and does again when one was away.
+func TestHostsAreDialled(t *testing.T) {
+	t.Parallel()
+	d := prepare(t)
+	hosts, err := d.bed.AddCheapHosts("compute01", "compute02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hosts {
+		address := freeAddress(t)
+		where, port, _ := strings.Cut(address, ":")
+		if err := h.Enroll("ptcp:"+port+":"+where, map[string]string{"tunbridge-local-manager": "false"}); err != nil {
+			t.Fatal(err)
+		}
+		d.flags = append(d.flags, "--hosts=tcp:"+address)
+	}
+	d.serve()
+	d.settled(hosts...)
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	p, q := d.addPort(n, hosts[0].Name), d.addPort(n, hosts[1].Name)
+	d.plug(hosts[0], p)
+	d.plug(hosts[1], q)
+	d.become("ACTIVE", p, q)
+	d.settled(hosts...)
+	if got := d.sends(hosts[0], p, q.MAC); got != through(hosts[1], n) {
+		t.Errorf("unicast went to %q", got)
+	}
+	if err := hosts[0].KillOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	d.logged("host lost", "compute01")
+	if err := hosts[0].StartOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	d.settled(hosts...)
+}
+
+// A VIF that names no port, or none of this host's, gets no flows and a reason.
+func TestVIFWithoutPort(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	hosts := d.addHosts("compute01", "compute02")
+	h := hosts[0]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	good, elsewhere, away := d.addPort(n, h.Name), d.addPort(n, "compute02"), d.addPort(n, "compute99")
+	d.plug(h, good, elsewhere, away)
+	unknown := testbed.VIF{PortID: uuid.NewString(), MAC: good.vif().MAC}
+	if err := h.PlugVIF(unknown); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range []string{"nonsense", "", strings.Repeat("f", 5000), good.ID + "x"} {
+		if _, err := h.Vsctl("add-port", "br-int", fmt.Sprint("odd", i), "--", "set", "Interface", fmt.Sprint("odd", i), fmt.Sprintf("external_ids:iface-id=%q", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.Vsctl("add-port", "br-int", "twice", "--", "set", "Interface", "twice", "external_ids:iface-id="+good.ID); err != nil {
+		t.Fatal(err)
+	}
+	d.become("ACTIVE", good)
+	d.reason(h, elsewhere.device(), "bound to host compute02")
+	d.reason(h, away.device(), "bound to host compute99")
+	d.reason(h, unknown.Device(), "no port has this ID")
+	for i := range 4 {
+		d.reason(h, fmt.Sprint("odd", i), "is not a port ID")
+	}
+	d.settled(h)
+	state, err := d.host(h.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wired := 0
+	for _, v := range state.VIFs {
+		if v.Wired {
+			wired++
+			continue
+		}
+		ofport := fmt.Sprintf("in_port=%d", v.OFPort)
+		for _, f := range d.flows(h) {
+			if f.Bridge == "br-int" && f.TableName == "classify" && strings.Contains(f.Match+",", ofport+",") {
+				t.Errorf("%s is not wired (%s) and has the flow %+v", v.Interface, v.Reason, f)
+			}
+		}
+	}
+	if wired != 1 {
+		t.Errorf("%d VIFs are wired, want 1: %+v", wired, state.VIFs)
+	}
+	d.become("DOWN", elsewhere, away)
+}
+
+// A second host with the system-id of one that is alive is refused and named; one whose first host
+// does not answer takes its place, as a rebooted host must.
+func TestSystemIDIsClaimedTwice(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	h := d.addHosts("compute01")[0]
+	p := d.addPort(d.addNetwork("blue", "10.0.0.0/24"), h.Name)
+	d.plug(h, p)
+	d.become("ACTIVE", p)
+	twin, err := d.bed.AddCheapHost("twin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.enrol(twin, map[string]string{"system-id": h.SystemID()})
+	d.logged("refused", h.SystemID(), "alive")
+	if state, err := d.host(h.SystemID()); err != nil || state.Hostname != "compute01" || unsettled(state) != nil {
+		t.Errorf("the first host is shown as %+v, error %v", state, err)
+	}
+	if bridges, err := twin.Vsctl("list-br"); err != nil || bridges != "" {
+		t.Errorf("the refused host was given bridges: %q, error %v", bridges, err)
+	}
+
+	// The first falls silent: the machine is off, its connection still open.
+	for _, process := range []*testbed.Process{h.OVSDB(), h.Vswitchd()} {
+		if err := process.Signal(stop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.await("the second host in the first one's place", func() error {
+		state, err := d.host(h.SystemID())
+		if err == nil {
+			err = is(state.Hostname, "twin")
+		}
+		return err
+	})
+	d.settled(twin)
+	for _, process := range []*testbed.Process{h.OVSDB(), h.Vswitchd()} {
+		if err := process.Signal(resume); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(1500 * time.Millisecond) // for the first to try again
+	if state, err := d.host(h.SystemID()); err != nil || state.Hostname != "twin" || unsettled(state) != nil {
+		t.Errorf("with the first back, the second is shown as %+v, error %v", state, err)
+	}
+}
+
+// A bridge that another controller programs is left alone until the operator says otherwise.
+func TestForeignController(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	h, err := d.bed.AddCheapHost("compute01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := "tcp:" + freeAddress(t)
+	if _, err := h.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "fail_mode=secure", "--", "set-controller", "br-int", other); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.AwaitBridge("br-int"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Ofctl("add-flow", "br-int", "cookie=0xabc,priority=7,actions=drop"); err != nil {
+		t.Fatal(err)
+	}
+	d.enrol(h, nil)
+	d.await("the refusal", func() error {
+		for _, line := range strings.Split(d.log(), "\n") {
+			if strings.Contains(line, other) && strings.Contains(line, "tunbridge-adopt") {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is not in the log")
+	})
+	if got, err := h.Vsctl("get-controller", "br-int"); err != nil || got != other {
+		t.Errorf("the bridge's controller is now %q, error %v", got, err)
+	}
+	if got := d.rules(h, "br-int"); !strings.Contains(got, "0xabc") {
+		t.Errorf("the other controller's flow is gone:\n%s", got)
+	}
+	if bridges, err := h.Vsctl("list-br"); err != nil || bridges != "br-int" {
+		t.Errorf("the host has now the bridges %q, error %v", bridges, err)
+	}
+	if _, err := h.Vsctl("set", "Open_vSwitch", ".", "external_ids:tunbridge-adopt=true"); err != nil {
+		t.Fatal(err)
+	}
+	d.settled(h)
+	if got := d.rules(h, "br-int"); strings.Contains(got, "0xabc") {
+		t.Errorf("adopted, the bridge still has the flow of the other:\n%s", got)
+	}
+	p := d.addPort(d.addNetwork("blue", "10.0.0.0/24"), h.Name)
+	d.plug(h, p)
+	d.become("ACTIVE", p)
+}
+
+// What somebody else adds to a bridge, changes or removes is put right when the bridge is next read.
+func TestForeignFlows(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	h := d.addHosts("compute01")[0]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	a, b := d.addPort(n, h.Name), d.addPort(n, h.Name)
+	d.plug(h, a, b)
+	d.become("ACTIVE", a, b)
+	d.settled(h)
+	want := d.rules(h, "br-int")
+	for _, args := range [][]string{
+		{"add-flow", "br-int", "table=0,priority=65000,cookie=0xabc,actions=NORMAL"},
+		{"mod-flows", "br-int", "table=60,actions=drop"},
+		{"del-flows", "br-int", "table=65"},
+		{"add-group", "br-int", "group_id=77,type=all"},
+		{"del-meters", "br-int"},
+	} {
+		if _, err := h.Ofctl(args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff, err := d.admin.Diff(t.Context(), h.Name); err != nil || len(diff.Changes) == 0 {
+		t.Errorf("the diff shows none of it: %+v, error %v", diff, err)
+	}
+	foreign := 0
+	for _, f := range d.flows(h) {
+		if f.Owner == "foreign" {
+			foreign++
+		}
+	}
+	if foreign != 1 {
+		t.Errorf("%d flows are said to be foreign, want 1", foreign)
+	}
+	d.kill()
+	d.serve()
+	d.settled(h)
+	if got := d.rules(h, "br-int"); got != want {
+		t.Errorf("br-int has\n%s\nand had\n%s", got, want)
+	}
+	if groups, err := h.Ofctl("dump-groups", "br-int"); err != nil || strings.Contains(groups, "group_id=77") {
+		t.Errorf("error %v, groups\n%s", err, groups)
+	}
+	frame := plainFrame(a, b)
+	if err := h.Inject(a.device(), frame); err != nil {
+		t.Fatal(err)
+	}
+	d.delivered(h, b, frame)
+}

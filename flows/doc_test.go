@@ -81,7 +81,9 @@ a bit.
 
 | Name | Field | Bits | Live | Holds |
 |---|---|---|---|---|`)
-	for _, r := range Registers() {
+	byLife := slices.Clone(Registers())
+	slices.SortStableFunc(byLife, func(a, b *Reg) int { return int(a.First.Number) - int(b.First.Number) })
+	for _, r := range byLife {
 		p("| %s | %s | %d | %d–%d | %s |", r.Name, r.Field, r.Bits, r.First.Number, r.Last.Number, r.Purpose)
 	}
 	p(`

@@ -1,0 +1,138 @@
+package l2pop_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/l2pop"
+)
+
+func hostN(n byte) *model.Host {
+	return &model.Host{ID: uuid.UUID{15: n}.String(), EncapIP: netip.AddrFrom4([4]byte{172, 31, 0, n})}
+}
+
+func port(n byte, addrs ...string) *model.Port {
+	p := &model.Port{Common: model.Common{ID: uuid.UUID{0: n}}, MACAddress: model.MAC{0xfa, 0x16, 0x3e, 0, 0, n}}
+	for _, a := range addrs {
+		p.FixedIPs = append(p.FixedIPs, model.FixedIP{IPAddress: netip.MustParseAddr(a)})
+	}
+	return p
+}
+
+// view is host 1 with network 00000000-…, VNI 5001, local VLAN 7: port 10 is here, ports 20 and 21 are
+// on host 2.
+func view() *flows.View {
+	n := &flows.Network{Network: &model.Network{Segment: model.Segment{NetworkType: "vxlan", SegmentationID: 5001}}, LocalVLAN: 7}
+	n.Local = []*flows.LocalPort{{Port: port(10, "10.0.0.10", "2001:db8::10"), Key: 11, OFPort: 11}}
+	n.Remote = []*flows.RemotePort{{Port: port(20, "10.0.0.20", "2001:db8::20"), Host: hostN(2)}, {Port: port(21, "10.0.0.21"), Host: hostN(2)}}
+	n.Members = []netip.Addr{hostN(2).EncapIP}
+	return &flows.View{Host: hostN(1), Ports: flows.BridgePorts{PatchInt: 1, VXLAN: 4}, Peers: []*model.Host{hostN(2), hostN(3)}, Networks: []*flows.Network{n}}
+}
+
+// wanted is what v needs on a bridge for what is not the host itself, one "table priority match actions"
+// a line, groups first.
+func wanted(t *testing.T, v *flows.View, b flows.Bridge) string {
+	t.Helper()
+	c := flows.NewCompiler(l2pop.Feature{})
+	if err := c.Compile(v); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(c.Plan()[b].String()) {
+		line, cause, _ := strings.Cut(strings.TrimPrefix(line, b.String()+": + "), "  # ")
+		if strings.HasPrefix(line, "cookie=") {
+			if strings.HasPrefix(cause, "l2pop: host ") {
+				continue
+			}
+			_, line, _ = strings.Cut(line, ",")
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.TrimSpace(want), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTunnels(t *testing.T) {
+	same(t, wanted(t, view(), flows.BrTun), `
+group_id=7,type=all
+group_id=7,bucket=bucket_id:2887712770,actions=set_field:172.31.0.2->tun_dst,output:4
+table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
+table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4
+table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x1389->tun_id,set_field:172.31.0.2->tun_dst,output:4
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:15 actions=pop_vlan,set_field:0x1389->tun_id,set_field:172.31.0.2->tun_dst,output:4
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7`)
+
+	local := view()
+	local.Networks[0].Segment.NetworkType = "local"
+	same(t, wanted(t, local, flows.BrTun), `
+table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
+table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4`)
+
+	// The underlay is IPv4: a host with another address is not reached.
+	v, far := view(), hostN(2)
+	far.EncapIP = netip.MustParseAddr("2001:db8:f::2")
+	for _, p := range v.Networks[0].Remote {
+		p.Host = far
+	}
+	v.Networks[0].Members, v.Peers = []netip.Addr{far.EncapIP}, []*model.Host{far}
+	same(t, wanted(t, v, flows.BrTun), `
+group_id=7,type=all
+table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7`)
+}
+
+func TestAnswers(t *testing.T) {
+	const (
+		own = `
+table=30,priority=110,arp,reg5=0xb,arp_tpa=10.0.0.10 actions=goto_table:60
+table=30,priority=110,icmp6,reg5=0xb,icmp_type=135,nd_target=2001:db8::10 actions=goto_table:60`
+		here = `
+table=30,priority=100,arp,reg6=0x7,dl_dst=ff:ff:ff:ff:ff:ff,arp_tpa=10.0.0.10,arp_op=1 actions=set_field:0xfa163e00000a->xreg4,goto_table:31`
+		v4 = `
+table=30,priority=100,arp,reg6=0x7,dl_dst=ff:ff:ff:ff:ff:ff,arp_tpa=10.0.0.20,arp_op=1 actions=set_field:0xfa163e000014->xreg4,goto_table:31`
+		v4b = `
+table=30,priority=100,arp,reg6=0x7,dl_dst=ff:ff:ff:ff:ff:ff,arp_tpa=10.0.0.21,arp_op=1 actions=set_field:0xfa163e000015->xreg4,goto_table:31`
+		hereV6 = `
+table=30,priority=100,icmp6,reg6=0x7,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=135,nd_target=2001:db8::10 actions=set_field:0xfa163e00000a->xreg4,goto_table:31`
+		v6 = `
+table=30,priority=100,icmp6,reg6=0x7,dl_dst=33:33:00:00:00:00/ff:ff:00:00:00:00,icmp_type=135,nd_target=2001:db8::20 actions=set_field:0xfa163e000014->xreg4,goto_table:31`
+	)
+	same(t, wanted(t, view(), flows.BrInt), own+here+v4+v4b+hereV6+v6)
+
+	// Another port may have taken 10.0.0.20 and 2001:db8::10: nobody answers for it here. A wide pair,
+	// and a port's pair of its own address, change nothing.
+	v := view()
+	v.Networks[0].Local[0].AllowedAddressPairs = []model.AddressPair{
+		{IPAddress: netip.MustParsePrefix("10.0.0.20/32")}, {IPAddress: netip.MustParsePrefix("10.0.0.10/32")}, {IPAddress: netip.MustParsePrefix("10.0.0.0/24")}}
+	v.Networks[0].Remote[1].AllowedAddressPairs = []model.AddressPair{{IPAddress: netip.MustParsePrefix("2001:db8::10/128")}}
+	same(t, wanted(t, v, flows.BrInt), own+here+v4b+v6)
+}
+
+// A MAC address that several ports may use is reached on all their hosts, once each.
+func TestSharedMAC(t *testing.T) {
+	v := view()
+	pairs := []model.AddressPair{{IPAddress: netip.MustParsePrefix("10.0.0.99/32"), MACAddress: model.MAC{0, 0, 0x5e, 0, 1, 1}}}
+	for _, p := range v.Networks[0].Remote {
+		p.AllowedAddressPairs = pairs
+	}
+	third := &flows.RemotePort{Port: port(30), Host: hostN(3)}
+	third.AllowedAddressPairs = pairs
+	v.Networks[0].Remote = append(v.Networks[0].Remote, third)
+	const want = "table=20,priority=100,dl_vlan=7,dl_dst=00:00:5e:00:01:01 actions=pop_vlan,set_field:0x1389->tun_id,set_field:172.31.0.2->tun_dst,output:4,set_field:172.31.0.3->tun_dst,output:4"
+	if got := wanted(t, v, flows.BrTun); !strings.Contains(got, want) {
+		t.Errorf("got:\n%s\nwithout:\n%s", got, want)
+	}
+}

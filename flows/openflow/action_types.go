@@ -507,7 +507,7 @@ func (a Note) AppendText(b []byte) []byte {
 type Clone struct{ Actions Actions }
 
 func (a Clone) check() error {
-	if len(a.Actions) > 0x7fff {
+	if 16+len(a.Actions) > MaxMessage {
 		return fmt.Errorf("clone: actions of %d bytes", len(a.Actions))
 	}
 	return a.Actions.check()

@@ -89,11 +89,11 @@ func (m GroupMod) AppendTo(b []byte, xid uint32) ([]byte, error) {
 		}
 	}
 	binary.BigEndian.PutUint16(b[buckets-8:], uint16(len(b)-buckets))
-	b, err := end(append(b, m.Properties...), start)
-	if err != nil {
-		err = fmt.Errorf("group %d: %w", m.ID, err)
+	b = append(b, m.Properties...)
+	if n := len(b) - start; n > MaxMessage {
+		return b[:start], fmt.Errorf("openflow: group_mod: group %d with %d buckets: %w", m.ID, len(m.Buckets), ErrTooLong)
 	}
-	return b, err
+	return end(b, start)
 }
 
 // Properties of a bucket.

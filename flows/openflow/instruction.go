@@ -71,13 +71,14 @@ func NewInstructions(list ...Instruction) (Instructions, error) {
 			}
 			last = r
 		}
+		var err error
 		switch i := i.(type) {
 		case ApplyActions:
-			b = appendActionsInstruction(b, instructionApplyActions, i.Actions)
+			b, err = appendActionsInstruction(b, instructionApplyActions, i.Actions)
 		case ClearActions:
 			b = append(b, 0, instructionClearActions, 0, 8, 0, 0, 0, 0)
 		case WriteActions:
-			b = appendActionsInstruction(b, instructionWriteActions, i.Actions)
+			b, err = appendActionsInstruction(b, instructionWriteActions, i.Actions)
 		case WriteMetadata:
 			b = append(b, 0, instructionWriteMetadata, 0, 24, 0, 0, 0, 0)
 			b = binary.BigEndian.AppendUint64(b, i.Value)
@@ -85,10 +86,13 @@ func NewInstructions(list ...Instruction) (Instructions, error) {
 		case GotoTable:
 			b = appendGoto(b, i.Table)
 		case RawInstruction:
-			if _, rest, err := nextTLV("instruction", string(i)); err != nil || rest != "" {
-				return "", fmt.Errorf("instruction %d: not one instruction: %x", n+1, string(i))
+			if _, rest, bad := nextTLV("instruction", string(i)); bad != nil || rest != "" {
+				err = fmt.Errorf("not one instruction: %x", string(i))
 			}
 			b = append(b, i...)
+		}
+		if err != nil {
+			return "", fmt.Errorf("instruction %d: %w", n+1, err)
 		}
 	}
 	return Instructions(b), nil
@@ -119,23 +123,26 @@ func mustApply(b []byte, list []Action) []byte {
 	}
 	b = append(b, 0, instructionApplyActions, 0, 0, 0, 0, 0, 0)
 	b, err := appendActions(b, list)
+	if err == nil && len(b) > MaxMessage {
+		err = fmt.Errorf("actions: %w (%d)", ErrTooLong, len(b))
+	}
 	if err != nil {
 		panic("openflow: " + err.Error())
-	}
-	if len(b) > MaxMessage {
-		panic(fmt.Sprintf("openflow: apply_actions: %v (%d)", ErrTooLong, len(b)))
 	}
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	return b
 }
 
-func appendActionsInstruction(b []byte, typ uint16, a Actions) []byte {
-	if a == "" {
-		return b
+func appendActionsInstruction(b []byte, typ uint8, a Actions) ([]byte, error) {
+	n := 8 + len(a)
+	switch {
+	case a == "":
+		return b, nil
+	case n > MaxMessage:
+		return b, fmt.Errorf("actions: %w (%d)", ErrTooLong, n)
 	}
-	b = binary.BigEndian.AppendUint16(b, typ)
-	b = binary.BigEndian.AppendUint16(b, uint16(8+len(a)))
-	return append(pad(b, 4), a...)
+	b = append(b, 0, typ, byte(n>>8), byte(n), 0, 0, 0, 0)
+	return append(b, a...), nil
 }
 
 func appendGoto(b []byte, table uint8) []byte {

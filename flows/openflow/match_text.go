@@ -179,10 +179,16 @@ func (t *matchPrinter) field(f Field) {
 		return
 	}
 	info := f.info()
+	if f == PacketType && v.Value.Lo == 0 { // Ethernet, as always
+		return
+	}
 	t.b = append(append(t.b, info.match...), '=')
 	switch f {
 	case EthType:
 		t.b = appendHex4(t.b, v.Value.Lo)
+	case PacketType: // namespace and type
+		t.b = strconv.AppendUint(append(t.b, '('), v.Value.Lo>>16, 10)
+		t.b = append(appendHexNumber(append(t.b, ','), v.Value.Lo&0xffff), ')')
 	case IPDSCP:
 		t.b = strconv.AppendUint(t.b, v.Value.Lo<<2, 10)
 	case IPFrag:

@@ -1,15 +1,19 @@
 package pipeline
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os"
+	"net"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/openflow"
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
@@ -70,38 +74,42 @@ func (s *realSwitch) ofctl(args ...string) string {
 	return out
 }
 
-// install gives the plan of a fresh switch to ovs-ofctl, as text.
+// install carries out the plan as a controller does, and then finds nothing more to do in a dump.
 func (s *realSwitch) install(c *flows.Compiler) {
 	s.t.Helper()
-	for _, p := range c.Plan() {
-		bridge := p.Bridge.String()
-		for _, m := range p.AddMeters {
-			s.ofctl("add-meter", bridge, fmt.Sprintf("meter=%d,pktps,burst,band=type=drop,rate=%d,burst_size=%d", m.ID, m.Rate, m.Burst))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	plan := c.Plan()
+	for i := range plan {
+		p := &plan[i]
+		socket, err := net.Dial("unix", filepath.Join(s.Dir, p.Bridge.String()+".mgmt"))
+		if err != nil {
+			s.t.Fatal(err)
 		}
-		var groups, lines strings.Builder
-		for _, g := range p.AddGroups {
-			fmt.Fprintf(&groups, "group_id=%d,type=all", g.ID)
-			for _, k := range p.AddBuckets {
-				if k.Group == g.ID {
-					fmt.Fprintf(&groups, ",bucket=bucket_id:%d,actions=%s", k.ID, k.Actions)
-				}
-			}
-			groups.WriteByte('\n')
+		conn, err := openflow.Accept(ctx, socket, openflow.Options{})
+		if err != nil {
+			s.t.Fatal(err)
 		}
-		for _, f := range p.AddFlows {
-			fmt.Fprintln(&lines, f)
+		defer conn.Close()
+		before, bundle, after := p.Messages()
+		if err := errors.Join(conn.Do(ctx, before...), conn.Bundle(ctx, bundle...), conn.Do(ctx, after...)); err != nil {
+			s.t.Fatalf("%s: %v", p.Bridge, err)
 		}
-		s.ofctl("add-groups", bridge, s.file("groups", groups.String()))
-		s.ofctl("--bundle", "add-flows", bridge, s.file("flows", lines.String()))
-	}
-}
+		c.Committed(p)
 
-func (s *realSwitch) file(name, content string) string {
-	path := filepath.Join(s.t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		s.t.Fatal(err)
+		var in flows.Installed
+		if err := errors.Join(
+			conn.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error { in.Flows = append(in.Flows, *f); return nil }),
+			conn.DumpGroups(ctx, func(g *openflow.GroupDesc) error { in.Groups = append(in.Groups, *g); return nil }),
+			conn.DumpMeters(ctx, func(m *openflow.MeterConfig) error { in.Meters = append(in.Meters, *m); return nil }),
+		); err != nil {
+			s.t.Fatalf("%s: %v", p.Bridge, err)
+		}
+		c.Load(p.Bridge, in)
 	}
-	return path
+	if again := c.Plan(); !again.Empty() {
+		s.t.Fatalf("after a dump of what was installed there is more to do:\n%s", again)
+	}
 }
 
 // Open vSwitch gives back each flow in the very text that we have for it: what is compared with a dump
@@ -130,5 +138,23 @@ func TestSwitchTextEqualsOurs(t *testing.T) {
 		if a, b := strings.Join(ours, "\n"), strings.Join(theirs, "\n"); a != b {
 			t.Errorf("ours:\n%s\ntheirs:\n%s", a, b)
 		}
+	}
+}
+
+// A frame for all reaches each member of a flood set that is a group of groups.
+func TestSwitchBigFlood(t *testing.T) {
+	const size = 300
+	top := newTopology()
+	net, h1 := top.network(1, 5001), top.host(1)
+	top.vlans[vlanKey{"h1", net.ID}] = 1
+	top.port(1, net, h1, 11, "10.1.0.1")
+	for i := range size {
+		top.port(2+i, net, top.host(2+i), 11)
+	}
+	s := newSwitches(t, top, map[string]*flows.Compiler{"h1": compile(t, top.view(h1), features()...)})["h1"]
+	went, _ := s.trace("br-int", "in_port=11,dl_src=fa:16:3e:00:00:01,"+all+"ip,nw_src=10.1.0.1")
+	hosts := strings.Fields(went)
+	if slices.Sort(hosts); len(slices.Compact(hosts)) != size || len(hosts) != size {
+		t.Errorf("%d copies, %d hosts: %s", len(hosts), size, went)
 	}
 }

@@ -225,6 +225,8 @@ func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration
 			return b.String() + " is gone from the database", firstBackoff, nil
 		case br.DatapathID == want:
 			continue
+		case everRan(m, br):
+			return "ovs-vswitchd has not said which datapath " + b.String() + " has", 0, nil
 		case br.DatapathID == "" && h.datapath == "system" && m.Configured():
 			h.datapath, h.note = "netdev", "the kernel has no Open vSwitch datapath"
 			h.planned = nil
@@ -241,6 +243,17 @@ func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration
 		h.restored = true
 	}
 	return "", 0, nil
+}
+
+// everRan says whether ovs-vswitchd has had the bridge at some time. Its datapath_id does not tell: the
+// database forgets that when ovsdb-server restarts, but keeps the number of the local interface.
+func everRan(m *ovsdb.Mirror, br *ovsdb.Bridge) bool {
+	for _, i := range m.Attached(br) {
+		if i.Name == br.Name && i.OFPort >= 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // chooseDatapath decides the datapath type: what the host asks for, else what br-int has, else the kernel's.

@@ -40,8 +40,12 @@ func NewCompiler(features ...Feature) *Compiler {
 
 // Compile brings the wanted state up to v. Only what depends on something that changed since the last
 // call is computed again; the result always equals that of a fresh Compiler. An error names flows
-// that contradict each other or the pipeline; everything else is wanted all the same.
+// that contradict each other or the pipeline; everything else is wanted all the same. A view that
+// cannot be, by the numbers that a host gave, is refused whole: what was wanted stays.
 func (c *Compiler) Compile(v *View) error {
+	if err := v.check(); err != nil {
+		return err
+	}
 	c.pass++
 	c.errs = nil
 	root := &Emitter{c: c, scope: &c.root}

@@ -141,6 +141,32 @@ func TestScopeRunsOnlyWhenItsDepsChange(t *testing.T) {
 	}
 }
 
+// Numbers come from a host's database: one that cannot be is an error, and what was wanted stays.
+func TestCompileRefusesImpossibleNumbers(t *testing.T) {
+	for name, spoil := range map[string]func(v *View){
+		"VIF 0":          func(v *View) { v.Networks[0].Local[0].OFPort = 0 },
+		"VIF IN_PORT":    func(v *View) { v.Networks[0].Local[0].OFPort = 0xfff8 },
+		"key":            func(v *View) { v.Networks[0].Local[0].Key = 1 << 20 },
+		"tunnel port":    func(v *View) { v.Ports.VXLAN = 0xff00 },
+		"patch port":     func(v *View) { v.Ports.PatchTun = 1 << 31 },
+		"no local VLAN":  func(v *View) { v.Networks[0].LocalVLAN = 0 },
+		"local VLAN max": func(v *View) { v.Networks[0].LocalVLAN = 4095 },
+	} {
+		v := &View{Host: testView.Host, Networks: []*Network{{Network: &model.Network{}, LocalVLAN: 1, Local: []*LocalPort{{Port: &model.Port{}, Key: 1, OFPort: 1}}}}}
+		c := NewCompiler(emits(map[Object]openflow.Instructions{portA: openflow.Drop}))
+		if err := c.Compile(v); err != nil {
+			t.Fatal(err)
+		}
+		spoil(v)
+		if err := c.Compile(v); err == nil || !strings.Contains(err.Error(), v.Host.ID) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f, _ := c.Lookup(BrInt, Key{L2.Number, 100, toMAC}); f == nil {
+			t.Errorf("%s: what was wanted is gone", name)
+		}
+	}
+}
+
 func TestCookieIsReadableByEye(t *testing.T) {
 	cookie := Object{KindPort, uuid.MustParse("a1b2c3d4-e5f6-4000-8000-000000000000")}.Cookie(OwnerL2Pop)
 	if cookie != 0x0304a1b2c3d4e5f6 {

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/google/uuid"
@@ -23,6 +24,27 @@ type BridgePorts struct {
 	PatchTun uint32 // on br-int, to br-tun
 	PatchInt uint32 // on br-tun, to br-int
 	VXLAN    uint32 // on br-tun, the flow-based tunnel port
+}
+
+// maxPort is the highest number that Open vSwitch gives to a port.
+const maxPort = 0xfeff
+
+// check refuses what comes from a host's database and cannot be, so that features need not.
+func (v *View) check() error {
+	if p := v.Ports; max(p.PatchTun, p.PatchInt, p.VXLAN) > maxPort {
+		return fmt.Errorf("host %s: ports %+v: no port of Open vSwitch has a number above %d", v.Host.ID, p, maxPort)
+	}
+	for _, n := range v.Networks {
+		if n.LocalVLAN < 1 || n.LocalVLAN > 4094 {
+			return fmt.Errorf("host %s: network %s: %d is no local VLAN", v.Host.ID, n.ID, n.LocalVLAN)
+		}
+		for _, p := range n.Local {
+			if p.OFPort < 1 || p.OFPort > maxPort || p.Key < 1 || p.Key > maxPort {
+				return fmt.Errorf("host %s: port %s: %d is no port number of Open vSwitch", v.Host.ID, p.ID, p.OFPort)
+			}
+		}
+	}
+	return nil
 }
 
 // Network is one network as a host sees it.

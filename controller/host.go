@@ -44,7 +44,8 @@ type host struct {
 	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
 
 	// The loop's own from here on.
-	row        *model.Host // as in the store
+	row        *model.Host   // as in the store
+	looked     *ovsdb.Mirror // the one that the last step began with: whatever came since is news
 	links      [len(flows.Bridges)]*link
 	loaded     [len(flows.Bridges)]bool // the compiler knows what the bridge holds
 	compiler   *flows.Compiler
@@ -81,6 +82,7 @@ func (h *host) run(ctx context.Context) {
 	defer audit.Stop()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
+	h.looked = h.session.Mirror()
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,7 +91,7 @@ func (h *host) run(ctx context.Context) {
 			h.log.Warn("host lost", "error", h.session.Err())
 			return
 		case <-h.poked:
-		case <-h.session.Mirror().Changed():
+		case <-h.looked.Changed():
 		case <-retry.C:
 		case l := <-h.arrived:
 			h.adopt(l)
@@ -114,6 +116,7 @@ func (h *host) run(ctx context.Context) {
 func (h *host) look(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
+	h.looked = h.session.Mirror()
 	waiting, again, err := h.step(ctx)
 	h.waiting = waiting
 	if err == nil {

@@ -118,8 +118,7 @@ const (
 const (
 	VIDPresent = 0x1000 // in VlanVID: there is a tag
 
-	fragmentAny   = 1 // in IPFrag: a fragment
-	fragmentLater = 2 // and not the first
+	fragmentLater = 2 // in IPFrag: not the first; 1 is any fragment
 
 	EthTypeIPv4 = 0x0800
 	EthTypeARP  = 0x0806

@@ -128,7 +128,7 @@ func (f Field) xregs() (high, low Field) {
 type packet struct {
 	ethType, ipProto, icmpType int
 	tagged                     bool
-	noICMPCode                 bool // icmpv6_code is something else than 0
+	noNeighbour                bool // icmpv6_code is something else than 0
 	laterFragment              bool // of such, the transport's header is elsewhere
 }
 
@@ -145,7 +145,7 @@ func (p *packet) add(v FieldValue) {
 	case ICMPv6Type:
 		p.icmpType = int(v.Value.Lo)
 	case ICMPv6Code:
-		p.noICMPCode = v.Value.Lo != 0
+		p.noNeighbour = v.Value.Lo != 0
 	case IPFrag:
 		p.laterFragment = v.Value.Lo&fragmentLater != 0
 	}
@@ -155,7 +155,7 @@ func (p *packet) add(v FieldValue) {
 func (p *packet) has(r prerequisite) bool {
 	ip := p.ethType == EthTypeIPv4 || p.ethType == EthTypeIPv6
 	icmp6 := p.ethType == EthTypeIPv6 && p.ipProto == IPProtoICMPv6
-	nd := icmp6 && !p.noICMPCode
+	nd := icmp6 && !p.noNeighbour
 	switch r {
 	case always:
 		return true
@@ -351,9 +351,6 @@ func appendMatch(b []byte, m Match) []byte {
 	b = append(b, m...)
 	return pad(b, align8(n))
 }
-
-// matchLen is the length of appendMatch's output.
-func matchLen(m Match) int { return 4 + len(m) + align8(4+len(m)) }
 
 // parseMatch reads an ofp_match at the start of s and returns what follows its padding.
 func parseMatch(s string) (m Match, rest string, err error) {

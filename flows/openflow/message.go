@@ -76,7 +76,6 @@ func (t Type) String() string {
 // Experimenter ids (OpenFlow 1.5.1 §7.2.8).
 const (
 	experimenterNicira = 0x00002320
-	experimenterONF    = 0x4f4e4600
 )
 
 // Nicira message subtypes (nicira-ext.h of Open vSwitch).

@@ -145,7 +145,11 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 			all = append(all, v)
 		}
 	}
-	slices.SortFunc(all, func(x, y view) int { return s.Compare(q.sort, x, y) })
+	if len(q.sort) == 1 { // by id, which most ask for
+		slices.SortFunc(all, func(x, y view) int { return slices.Compare(x.Row().ID[:], y.Row().ID[:]) })
+	} else {
+		slices.SortFunc(all, func(x, y view) int { return s.Compare(q.sort, x, y) })
+	}
 	var links []byte
 	if q.limit > 0 {
 		all = q.page(s, all, marker)
@@ -226,9 +230,11 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 	ids := make([]uuid.UUID, len(inputs))
 	done, err := h.commit(w, r, q, func(tx *store.Tx) error {
 		for i, in := range inputs {
-			if ids[i], err = h.resource.create(tx, c, in); err != nil {
+			id, err := h.resource.create(tx, c, in)
+			if err != nil {
 				return err
 			}
+			ids[i] = id
 		}
 		return nil
 	})

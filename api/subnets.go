@@ -86,7 +86,10 @@ func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, er
 		return uuid.Nil, err
 	}
 	if !c.owns(network.ProjectID) {
-		return uuid.Nil, forbidden("create", model.Subnets)
+		return uuid.Nil, forbidden(string(model.Create), model.Subnets)
+	}
+	if err := c.setAttributes(model.Create, model.Subnets, in, network.ProjectID); err != nil {
+		return uuid.Nil, err
 	}
 	if !row.CIDR.IsValid() {
 		return uuid.Nil, &Error{http.StatusBadRequest, "BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr."}

@@ -9,8 +9,8 @@
 // names, independent of how the API renders it. A view (NetworkView …) is the row with what is
 // derived from other rows when it is read; the Schema of a view knows the attributes of both.
 //
-// Read schema.go first (the tag's grammar), then network.go for an example; kinds.go has the types of
-// attributes, decode.go, encode.go and query.go what is derived from the declarations.
+// Read schema.go first (the tag's grammar), then network.go for an example; kinds.go and lists.go
+// have the types of attributes, decode.go, encode.go and query.go what is derived from the declarations.
 package model
 
 import (

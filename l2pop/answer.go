@@ -16,9 +16,9 @@ const (
 	neighborAdvertisement = 136
 )
 
-// answers emits what leads the requests of VIFs to table arp_nd and turns one for a known address, whose MAC
-// address table arp_nd put into REG_MAC, into its answer. The answer to a solicitation takes two
-// tables: its option exists only in an advertisement, which the first makes of it.
+// answers emits what leads the requests of VIFs to table arp_nd, and what turns one for a known address,
+// whose MAC address is then in REG_MAC, into its answer. The answer to a solicitation takes two tables:
+// its option exists only in an advertisement, which the first makes of it.
 func answers(e *flows.Emitter) {
 	e.Flow(flows.PuntSelect, 90, arpRequest(), of.Goto(flows.ARPND.Number), "ARP request: perhaps for a known address")
 	e.Flow(flows.PuntSelect, 90, solicitation(), of.Goto(flows.ARPND.Number), "neighbour solicitation: perhaps for a known address")

@@ -171,7 +171,7 @@ func (c *Conn) trouble(err error) {
 	}
 }
 
-// xids reserves n transaction ids that follow each other and returns the first.
+// xids reserves n > 0 transaction ids that follow each other and returns the first.
 // 0 is never used: it is what the switch gives to what it sends unasked.
 func (c *Conn) xids(n int) uint32 {
 	for {
@@ -208,18 +208,18 @@ func (c *Conn) Role(ctx context.Context, role Role, generation uint64) (Role, ui
 }
 
 // Setup asks for the asynchronous messages that have a callback and stops the
-// others: packet-ins, as NXT_PACKET_IN2, of the actions that send to the
-// controller (not of table misses), and flow removals, both only in a role that
-// may write; port status and role status in any role.
+// others: packet-ins, as NXT_PACKET_IN2, of all that sends to the controller but a
+// TTL's end, and flow removals, both only in a role that may write; port status and
+// role status in any role.
 func (c *Conn) Setup(ctx context.Context) error {
-	// Bits are OpenFlow's reasons: OFPR_ (1 to 5 without 2, a TTL's end), OFPPR_, OFPRR_, OFPCRR_.
+	// Bits are OpenFlow's reasons: OFPR_ (0 to 5 without 2, a TTL's end), OFPPR_, OFPRR_, OFPCRR_.
 	wanted := func(yes bool, reasons uint32) uint32 {
 		if yes {
 			return reasons
 		}
 		return 0
 	}
-	packetIn, port := wanted(c.o.PacketIn != nil, 0x3a), wanted(c.o.PortStatus != nil, 0x7)
+	packetIn, port := wanted(c.o.PacketIn != nil, 0x3b), wanted(c.o.PortStatus != nil, 0x7)
 	removed, role := wanted(c.o.FlowRemoved != nil, 0x3f), wanted(c.o.RoleStatus != nil, 0x3)
 	err := c.Do(ctx, SetConfig{MissSendLen: 0xffff}, SetPacketInFormat{}, SetAsync{
 		{AsyncPacketInSecondary, 0}, {AsyncPacketIn, packetIn},

@@ -70,3 +70,32 @@ func BenchmarkDumpSwitch(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*benchmarkFlows/b.Elapsed().Seconds(), "flows/s")
 }
+
+// BenchmarkPacketIn is a packet-in of 480 bytes from the socket to its callback.
+func BenchmarkPacketIn(b *testing.B) {
+	received := make(chan struct{}, 1)
+	var n, want int
+	c, peer := accepted(b, Options{PacketIn: func(p *PacketIn) {
+		if n++; n == want {
+			received <- struct{}{}
+		}
+	}})
+	_ = c
+	body := []byte{0, 0, 0x23, 0x20, 0, 0, 0, niciraPacketIn2}
+	body = append(body, 0, packetInPacket, 1, 0xd0)
+	body = append(body, make([]byte, 0x1d0-4)...)
+	var burst []byte
+	const each = 100
+	for range each {
+		burst = append(burst, message(Version, TypeExperimenter, 0, body...)...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		want += each
+		if _, err := peer.Write(burst); err != nil {
+			b.Fatal(err)
+		}
+		<-received
+	}
+	b.ReportMetric(float64(b.N)*each/b.Elapsed().Seconds(), "packets/s")
+}

@@ -35,7 +35,7 @@ func (c *Conn) Bundle(ctx context.Context, messages ...Message) error {
 	}
 	r.await(commit)
 	control.Command = BundleCommit
-	err := c.queue(ctx, commit, control)
+	err := c.queue(commit, control)
 	if err == nil {
 		err = c.wait(ctx, r)
 	}
@@ -48,7 +48,7 @@ func (c *Conn) Bundle(ctx context.Context, messages ...Message) error {
 // fill opens a bundle, adds messages and closes it.
 func (c *Conn) fill(ctx context.Context, r *request, control BundleControl, messages []Message) error {
 	control.Command = BundleOpen
-	if err := c.queue(ctx, r.first, control); err != nil {
+	if err := c.queue(r.first, control); err != nil {
 		return err
 	}
 	// One for all, since the queue encodes it at once.
@@ -64,7 +64,7 @@ func (c *Conn) fill(ctx context.Context, r *request, control BundleControl, mess
 		return unsent
 	}
 	control.Command = BundleClose
-	if err := c.queue(ctx, r.fence, control); err != nil {
+	if err := c.queue(r.fence, control); err != nil {
 		return err
 	}
 	return c.wait(ctx, r)

@@ -159,7 +159,11 @@ func TestAcceptRefuses(t *testing.T) {
 			verifyNoLeak(t)
 			controller, peer := dialled(t)
 			peer.Write(test.sent)
-			c, err := Accept(context.Background(), controller, Options{HandshakeTimeout: 300 * time.Millisecond})
+			var o Options
+			if strings.Contains(test.want, "in time") || strings.Contains(test.want, "stalled") {
+				o.HandshakeTimeout = 300 * time.Millisecond
+			}
+			c, err := Accept(context.Background(), controller, o)
 			if err == nil {
 				c.Close()
 				t.Fatal("accepted")
@@ -225,7 +229,11 @@ func TestHostilePeer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			verifyNoLeak(t)
-			c, peer := accepted(t, Options{EchoInterval: 50 * time.Millisecond, EchoTimeout: 200 * time.Millisecond, MessageTimeout: 200 * time.Millisecond})
+			o := Options{EchoInterval: time.Minute, MessageTimeout: 200 * time.Millisecond}
+			if test.name == "silence" {
+				o.EchoInterval, o.EchoTimeout = 50*time.Millisecond, 200*time.Millisecond
+			}
+			c, peer := accepted(t, o)
 			other, otherPeer := accepted(t, Options{EchoInterval: time.Minute})
 			waiting := make(chan error)
 			go func() { waiting <- c.Do(context.Background()) }()
@@ -277,7 +285,7 @@ func TestDrippingPeer(t *testing.T) {
 // A silent peer that answers echo requests is kept; so is one that asks itself.
 func TestEchoKeepsAlive(t *testing.T) {
 	verifyNoLeak(t)
-	c, peer := accepted(t, Options{EchoInterval: 30 * time.Millisecond, EchoTimeout: 500 * time.Millisecond})
+	c, peer := accepted(t, Options{EchoInterval: 30 * time.Millisecond, EchoTimeout: 20 * time.Second})
 	for range 5 {
 		f, err := receive(peer)
 		if err != nil || f.Type() != TypeEchoRequest {
@@ -415,19 +423,31 @@ func TestManyCalls(t *testing.T) {
 	for range calls {
 		go func() { results <- c.Do(within(t, 10*time.Second)) }()
 	}
-	time.Sleep(100 * time.Millisecond)
-	c.mu.Lock()
-	if n := len(c.pending); n != maxPending {
-		t.Errorf("%d calls are under way", n)
-	}
-	c.mu.Unlock()
 	go func() {
-		for range calls {
+		// Nothing is answered before as many as may be are there.
+		var asked []Frame
+		for range maxPending {
 			f, err := receive(peer)
 			if err != nil {
 				return
 			}
-			peer.Write(message(Version, TypeBarrierReply, f.XID()))
+			asked = append(asked, f)
+		}
+		time.Sleep(50 * time.Millisecond)
+		c.mu.Lock()
+		if n := len(c.pending); n != maxPending {
+			t.Errorf("%d calls are under way", n)
+		}
+		c.mu.Unlock()
+		for i := range calls {
+			peer.Write(message(Version, TypeBarrierReply, asked[i].XID()))
+			if len(asked) < calls {
+				f, err := receive(peer)
+				if err != nil {
+					return
+				}
+				asked = append(asked, f)
+			}
 		}
 	}()
 	for range calls {
@@ -481,6 +501,9 @@ func TestXIDsNeverZero(t *testing.T) {
 		if first == 0 || first+2 < first {
 			t.Fatalf("range begins at %d", first)
 		}
+	}
+	if err := c.Send(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -21,7 +21,10 @@ type MessageError struct {
 }
 
 func (e *MessageError) Error() string {
-	return fmt.Sprintf("message %d (%T): %v", e.Index, e.Message, e.Err)
+	if m, ok := e.Message.(fmt.Stringer); ok {
+		return fmt.Sprintf("message %d, %v: %v", e.Index, m, e.Err)
+	}
+	return fmt.Sprintf("message %d, %T: %v", e.Index, e.Message, e.Err)
 }
 
 func (e *MessageError) Unwrap() error { return e.Err }
@@ -183,7 +186,7 @@ func (c *Conn) ask(ctx context.Context, m Message, want Type, part func(Frame) e
 		return err
 	}
 	defer c.end(r)
-	if err := c.queue(ctx, xid, m); err != nil {
+	if err := c.queue(xid, m); err != nil {
 		return err
 	}
 	return c.wait(ctx, r)
@@ -208,7 +211,7 @@ func (c *Conn) Do(ctx context.Context, messages ...Message) error {
 	if err != nil {
 		return err
 	}
-	if err := c.queue(ctx, barrier, Barrier{}); err != nil {
+	if err := c.queue(barrier, Barrier{}); err != nil {
 		return err
 	}
 	if err := c.wait(ctx, r); err != nil {

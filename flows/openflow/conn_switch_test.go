@@ -84,7 +84,7 @@ func TestSwitchRole(t *testing.T) {
 		if got != (RoleStatus{Role: RoleSecondary, GenerationID: 101}) {
 			t.Errorf("the former primary was told %+v", got)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("the former primary was told nothing")
 	}
 	err = primary.Do(s.within(), flow(1))
@@ -270,8 +270,7 @@ func TestSwitchDo(t *testing.T) {
 	if !errors.As(err, &which) || which.Index != 2 || which.Message != Message(wrong) || !errors.As(err, &refused) {
 		t.Fatalf("got %v", err)
 	}
-	wantIn(t, err.Error(), "message 2 (*openflow.FlowMod): ")
-	wantIn(t, err.Error(), "OFPBMC_BAD_PREREQ")
+	wantIn(t, err.Error(), "message 2, "+wrong.String()+": switch refused FLOW_MOD: OFPBMC_BAD_PREREQ")
 	if n := s.flowCount(); n != 2 {
 		t.Errorf("%d flows", n)
 	}
@@ -372,14 +371,12 @@ func TestSwitchPorts(t *testing.T) {
 		if p.Port.Name != "p3" || p.Port.Number != 3 {
 			t.Errorf("port status %+v", p)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("no port status")
 	}
 }
 
-const (
-	dhcpPacket = "in_port(1),eth(src=fa:16:3e:00:00:01,dst=ff:ff:ff:ff:ff:ff),eth_type(0x0800),ipv4(src=0.0.0.0,dst=255.255.255.255,proto=17,tos=0,ttl=64,frag=no),udp(src=68,dst=67)"
-)
+const dhcpPacket = "in_port(1),eth(src=fa:16:3e:00:00:01,dst=ff:ff:ff:ff:ff:ff),eth_type(0x0800),ipv4(src=0.0.0.0,dst=255.255.255.255,proto=17,tos=0,ttl=64,frag=no),udp(src=68,dst=67)"
 
 func TestSwitchPacketInAndOut(t *testing.T) {
 	verifyNoLeak(t)
@@ -407,7 +404,7 @@ func TestSwitchPacketInAndOut(t *testing.T) {
 	case p := <-got:
 		wantIn(t, p, want)
 		packet = <-packets
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("no packet-in")
 	}
 	// The same packet sent out as if it had come in by port 1 comes back as it went.
@@ -421,12 +418,56 @@ func TestSwitchPacketInAndOut(t *testing.T) {
 		if back := <-packets; string(back) != string(packet) {
 			t.Errorf("sent % x\nback % x", packet, back)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("no packet-in of the packet-out")
 	}
 }
 
-// A secondary gets no packet-ins, and what the switch has against a packet-out is told.
+// A secondary may be set up, gets no packet-ins, and gets them once it is primary.
+func TestSwitchSecondary(t *testing.T) {
+	verifyNoLeak(t)
+	s := startVSwitch(t)
+	packets := make(chan string, 100)
+	first := s.connect(Options{PacketIn: func(*PacketIn) { packets <- "first" }})
+	second := s.another(Options{PacketIn: func(*PacketIn) { packets <- "second" }})
+	if role, _, err := second.Role(s.within(), RoleSecondary, 1); err != nil || role != RoleSecondary {
+		t.Fatal(role, err)
+	}
+	if err := second.Setup(s.within()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Do(s.within(), FlowMod{Instructions: Apply(Controller{MaxLen: 0xffff})}); err != nil {
+		t.Fatal(err)
+	}
+	receive := func(want string) {
+		t.Helper()
+		s.appctl("netdev-dummy/receive", "p1", dhcpPacket)
+		select {
+		case got := <-packets:
+			if got != want {
+				t.Errorf("the %s got the packet-in, not the %s", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("no packet-in")
+		}
+		// Whatever was sent to either before this has then been received.
+		for _, c := range []*Conn{first, second} {
+			if _, err := c.Echo(s.within()); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := len(packets); n != 0 {
+			t.Errorf("%d packet-ins more", n)
+		}
+	}
+	receive("first")
+	if _, _, err := second.Role(s.within(), RolePrimary, 2); err != nil {
+		t.Fatal(err)
+	}
+	receive("second")
+}
+
+// What the switch has against a packet-out is told, though nobody waits for it.
 func TestSwitchPacketOutRefused(t *testing.T) {
 	verifyNoLeak(t)
 	s := startVSwitch(t)
@@ -442,52 +483,41 @@ func TestSwitchPacketOutRefused(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		wantIn(t, err.Error(), "(datapath 000000000000abcd)")
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("nothing was told")
 	}
 }
 
-// Replies are not starved by packet-ins, however many.
+// Replies are not starved by packet-ins.
 func TestSwitchFlood(t *testing.T) {
 	verifyNoLeak(t)
 	s := startVSwitch(t)
 	var punted atomic.Int64
 	c := s.connect(Options{PacketIn: func(*PacketIn) { punted.Add(1) }, Trouble: func(err error) { t.Error(err) }})
+	if err := c.Bundle(s.within(), flows(2000)...); err != nil {
+		t.Fatal(err)
+	}
 	// Each packet-out makes 16 packet-ins of 1,400 bytes.
 	var burst []Action
 	for range 16 {
 		burst = append(burst, Controller{MaxLen: 0xffff})
 	}
 	out := PacketOut{InPort: 1, Actions: MustActions(burst...), Data: make([]byte, 1400)}
-	if err := c.Bundle(s.within(), flows(5000)...); err != nil {
-		t.Fatal(err)
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if c.Send(out) != nil {
-					time.Sleep(time.Millisecond)
-				}
+	var slowest time.Duration
+	for range 5 {
+		for range 500 {
+			if err := c.Send(out); err != nil {
+				t.Fatal(err)
 			}
 		}
-	}()
-	var slowest time.Duration
-	for range 10 {
 		start, seen := time.Now(), 0
-		if err := c.DumpFlows(s.within(), FlowStatsRequest{Table: TableAll}, func(*FlowStats) error { seen++; return nil }); err != nil || seen != 5000 {
+		if err := c.DumpFlows(s.within(), FlowStatsRequest{Table: TableAll}, func(*FlowStats) error { seen++; return nil }); err != nil || seen != 2000 {
 			t.Fatal(seen, err)
 		}
 		slowest = max(slowest, time.Since(start))
 	}
-	close(stop)
-	<-stopped
-	t.Logf("%d packet-ins, slowest dump of 5,000 flows %v", punted.Load(), slowest)
-	if punted.Load() == 0 {
+	t.Logf("%d packet-ins, slowest dump of 2,000 flows %v", punted.Load(), slowest)
+	if punted.Load() < 1000 {
 		t.Error("no flood")
 	}
 }
@@ -528,7 +558,7 @@ func TestSwitchFlowMonitor(t *testing.T) {
 		select {
 		case u := <-updates:
 			return u
-		case <-time.After(10 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatal("no update")
 			return FlowUpdate{}
 		}

@@ -16,7 +16,7 @@ const (
 	// replyMargin is how far above Options.Backlog replies to the switch's own
 	// echo requests may push the queue before the switch is held to read nothing.
 	replyMargin = 128 << 10
-	// noLimit is for what has waited for room already.
+	// noLimit is for what is bounded otherwise.
 	noLimit = math.MaxInt
 )
 
@@ -123,6 +123,9 @@ func (c *Conn) write() error {
 // then the messages before the refused one are still sent. What the switch has
 // against a message goes to Options.Trouble.
 func (c *Conn) Send(messages ...Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
 	defer c.out.flush()
 	xid := c.xids(len(messages))
 	for i, m := range messages {
@@ -147,15 +150,11 @@ func (c *Conn) reply(xid uint32, m Message) error {
 	return nil
 }
 
-// queue queues one message of a call that waits, when there is room.
-func (c *Conn) queue(ctx context.Context, xid uint32, m Message) error {
-	if err := c.room(ctx); err != nil {
-		return err
-	}
-	return c.out.append(xid, m, noLimit)
-}
+// queue queues one message of a call that waits. It needs no room: of such there are
+// no more than maxPending at a time.
+func (c *Conn) queue(xid uint32, m Message) error { return c.out.append(xid, m, noLimit) }
 
-// room waits until less than flushAt is queued.
+// room waits until less than flushAt is queued, before one message of many.
 func (c *Conn) room(ctx context.Context) error {
 	for {
 		taken := c.out.full()

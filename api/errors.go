@@ -147,5 +147,5 @@ func writeBody(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 	w.WriteHeader(status)
-	w.Write(text) //nolint:errcheck // the client has gone
+	w.Write(text)
 }

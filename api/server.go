@@ -180,7 +180,7 @@ func shorten(uri string) string {
 func Health(ready func(context.Context) error) http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Write([]byte("ok\n")) //nolint:errcheck // the client has gone
+		w.Write([]byte("ok\n"))
 	})
 	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
@@ -189,7 +189,7 @@ func Health(ready func(context.Context) error) http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write([]byte("ok\n")) //nolint:errcheck // the client has gone
+		w.Write([]byte("ok\n"))
 	})
 	return m
 }

@@ -22,6 +22,13 @@ func InvalidInput(format string, args ...any) *Invalid {
 	return &Invalid{"InvalidInput", "Invalid input for operation: " + fmt.Sprintf(format, args...) + "."}
 }
 
+// because is why a value is not of its kind, in Neutron's words, which Decode puts into a sentence.
+func because(format string, args ...any) error { return reason(fmt.Sprintf(format, args...)) }
+
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
 // maxQuoted bounds how much of a value an error repeats, in bytes.
 const maxQuoted = 4096
 

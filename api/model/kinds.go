@@ -50,7 +50,7 @@ func (k typed[T]) zero() any {
 
 func (k typed[T]) decode(a *Attribute, v any) (any, error) {
 	if k.read == nil {
-		return nil, fmt.Errorf("'%s' cannot be set", Quote(v))
+		return nil, because("'%s' cannot be set", Quote(v))
 	}
 	return k.read(a, v)
 }
@@ -223,13 +223,13 @@ func integers[T int | int64 | uint32]() kind {
 				return 0, err
 			}
 			if len(a.Values) > 0 && !slices.Contains(a.Values, strconv.FormatInt(n, 10)) {
-				return 0, fmt.Errorf("%s is not in valid_values", Quote(v))
+				return 0, because("%s is not in valid_values", Quote(v))
 			}
 			if a.HasMin && n < int64(a.Min) {
-				return 0, fmt.Errorf("'%s' should be non-negative", Quote(v))
+				return 0, because("'%s' should be non-negative", Quote(v))
 			}
 			if a.HasMax && n > int64(a.Max) || int64(T(n)) != n {
-				return 0, fmt.Errorf("'%s' is too large", Quote(v))
+				return 0, because("'%s' is too large", Quote(v))
 			}
 			return T(n), nil
 		},
@@ -284,20 +284,20 @@ func readString(a *Attribute, v any) (string, error) {
 	s, ok := v.(string)
 	switch {
 	case len(a.Values) > 0 && (!ok || !slices.Contains(a.Values, s)):
-		return "", fmt.Errorf("%s is not in valid_values", Quote(v))
+		return "", because("%s is not in valid_values", Quote(v))
 	case !ok:
-		return "", fmt.Errorf("'%s' is not a valid string", Quote(v))
+		return "", because("'%s' is not a valid string", Quote(v))
 	case a.HasMax && utf8.RuneCountInString(s) > a.Max:
-		return "", fmt.Errorf("'%s' exceeds maximum length of %d", Quote(s), a.Max)
+		return "", because("'%s' exceeds maximum length of %d", Quote(s), a.Max)
 	}
 	if a.Form == "" || s == "" {
 		return s, nil
 	}
 	if reason := checkName(s); reason != "" {
-		return "", fmt.Errorf("'%s' not a valid PQDN or FQDN. Reason: %s", Quote(s), reason)
+		return "", because("'%s' not a valid PQDN or FQDN. Reason: %s", Quote(s), reason)
 	}
 	if a.Form == "fqdn" && !strings.HasSuffix(s, ".") {
-		return "", fmt.Errorf("'%s' is not a FQDN", Quote(s))
+		return "", because("'%s' is not a FQDN", Quote(s))
 	}
 	return strings.ToLower(s), nil
 }
@@ -329,11 +329,11 @@ func checkName(s string) string {
 // ParseUUID reads the form with hyphens only, as everything but the API's users writes it.
 func ParseUUID(s string) (uuid.UUID, error) {
 	if len(s) != 36 {
-		return uuid.Nil, fmt.Errorf("'%s' is not a valid UUID", Quote(s))
+		return uuid.Nil, because("'%s' is not a valid UUID", Quote(s))
 	}
 	id, err := uuid.Parse(s)
 	if err != nil {
-		return uuid.Nil, fmt.Errorf("'%s' is not a valid UUID", Quote(s))
+		return uuid.Nil, because("'%s' is not a valid UUID", Quote(s))
 	}
 	return id, nil
 }
@@ -341,7 +341,7 @@ func ParseUUID(s string) (uuid.UUID, error) {
 func readUUID(_ *Attribute, v any) (uuid.UUID, error) {
 	s, ok := v.(string)
 	if !ok {
-		return uuid.Nil, fmt.Errorf("'%s' is not a valid UUID", Quote(v))
+		return uuid.Nil, because("'%s' is not a valid UUID", Quote(v))
 	}
 	return ParseUUID(s)
 }
@@ -350,7 +350,7 @@ func readMAC(_ *Attribute, v any) (MAC, error) {
 	s, _ := v.(string)
 	m, err := ParseMAC(s)
 	if err != nil || !m.IsUnicast() {
-		return MAC{}, fmt.Errorf("'%s' is not a valid MAC address", Quote(v))
+		return MAC{}, because("'%s' is not a valid MAC address", Quote(v))
 	}
 	return m, nil
 }
@@ -360,7 +360,7 @@ func readAddr(v any) (netip.Addr, error) {
 	s, _ := v.(string)
 	addr, err := netip.ParseAddr(s)
 	if err != nil || addr.Zone() != "" || addr.Is4In6() {
-		return netip.Addr{}, fmt.Errorf("'%s' is not a valid IP address", Quote(v))
+		return netip.Addr{}, because("'%s' is not a valid IP address", Quote(v))
 	}
 	return addr, nil
 }

@@ -27,10 +27,10 @@ const (
 func items(v any, what string, most int) ([]any, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf("Invalid data format for %s: '%s'", what, Quote(v)) //nolint:staticcheck // Neutron's words
+		return nil, because("Invalid data format for %s: '%s'", what, Quote(v))
 	}
 	if len(list) > most {
-		return nil, fmt.Errorf("'%d' items of %s exceed the limit of %d", len(list), what, most)
+		return nil, because("'%d' items of %s exceed the limit of %d", len(list), what, most)
 	}
 	return list, nil
 }
@@ -39,7 +39,7 @@ func items(v any, what string, most int) ([]any, error) {
 func object(v any, what string, keys ...string) (map[string]any, error) {
 	o, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("Invalid data format for %s: '%s'", what, Quote(v)) //nolint:staticcheck // Neutron's words
+		return nil, because("Invalid data format for %s: '%s'", what, Quote(v))
 	}
 	var unknown []string
 	for key := range o {
@@ -63,7 +63,7 @@ func readStrings(_ *Attribute, v any) ([]string, error) {
 	for _, item := range list {
 		s, ok := item.(string)
 		if !ok || len(s) > 4*maxTagLength {
-			return nil, fmt.Errorf("'%s' is not a valid string", Quote(item))
+			return nil, because("'%s' is not a valid string", Quote(item))
 		}
 		out = append(out, s)
 	}
@@ -73,7 +73,7 @@ func readStrings(_ *Attribute, v any) ([]string, error) {
 func readNameservers(_ *Attribute, v any) ([]netip.Addr, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf("Invalid data format for nameserver: '%s'", Quote(v)) //nolint:staticcheck // Neutron's words
+		return nil, because("Invalid data format for nameserver: '%s'", Quote(v))
 	}
 	if len(list) > maxNameservers {
 		return nil, &Invalid{"DNSNameServersExhausted", fmt.Sprintf(
@@ -86,7 +86,7 @@ func readNameservers(_ *Attribute, v any) ([]netip.Addr, error) {
 			return nil, fmt.Errorf("'%s' is not a valid nameserver. %w", Quote(item), err)
 		}
 		if slices.Contains(out, addr) {
-			return nil, fmt.Errorf("Duplicate nameserver '%s'", addr) //nolint:staticcheck // Neutron's words
+			return nil, because("Duplicate nameserver '%s'", addr)
 		}
 		out = append(out, addr)
 	}
@@ -126,7 +126,7 @@ func appendPool(b []byte, p Pool) []byte {
 func readRoutes(_ *Attribute, v any) ([]Route, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, fmt.Errorf("Invalid data format for hostroute: '%s'", Quote(v)) //nolint:staticcheck // Neutron's words
+		return nil, because("Invalid data format for hostroute: '%s'", Quote(v))
 	}
 	if len(list) > maxHostRoutes {
 		return nil, &Invalid{"HostRoutesExhausted", fmt.Sprintf(
@@ -140,7 +140,7 @@ func readRoutes(_ *Attribute, v any) ([]Route, error) {
 		}
 		destination, ok := readPrefix(o["destination"])
 		if !ok {
-			return nil, fmt.Errorf("'%s' is not a valid CIDR", Quote(o["destination"]))
+			return nil, because("'%s' is not a valid CIDR", Quote(o["destination"]))
 		}
 		nexthop, err := readAddr(o["nexthop"])
 		if err != nil {
@@ -148,7 +148,7 @@ func readRoutes(_ *Attribute, v any) ([]Route, error) {
 		}
 		r := Route{destination, nexthop}
 		if slices.Contains(out, r) {
-			return nil, fmt.Errorf("Duplicate hostroute '%s'", Quote(item)) //nolint:staticcheck // Neutron's words
+			return nil, because("Duplicate hostroute '%s'", Quote(item))
 		}
 		out = append(out, r)
 	}
@@ -174,7 +174,7 @@ func readFixedIPs(_ *Attribute, v any) ([]FixedIP, error) {
 			return nil, err
 		}
 		if len(o) == 0 {
-			return nil, fmt.Errorf("Invalid data format for fixed IP: '%s'", Quote(item)) //nolint:staticcheck // Neutron's words
+			return nil, because("Invalid data format for fixed IP: '%s'", Quote(item))
 		}
 		var f FixedIP
 		if id, given := o["subnet_id"]; given {
@@ -187,7 +187,7 @@ func readFixedIPs(_ *Attribute, v any) ([]FixedIP, error) {
 				return nil, err
 			}
 			if slices.ContainsFunc(out, func(g FixedIP) bool { return g.IPAddress == f.IPAddress }) {
-				return nil, fmt.Errorf("Duplicate IP address '%s'", f.IPAddress) //nolint:staticcheck // Neutron's words
+				return nil, because("Duplicate IP address '%s'", f.IPAddress)
 			}
 		}
 		out = append(out, f)
@@ -318,7 +318,7 @@ func readExtraDHCPOpts(_ *Attribute, v any) ([]ExtraDHCPOpt, error) {
 				return nil, err
 			}
 			if n != 4 && n != 6 {
-				return nil, fmt.Errorf("%s is not in valid_values", Quote(version))
+				return nil, because("%s is not in valid_values", Quote(version))
 			}
 			opt.IPVersion = int(n)
 		}
@@ -332,13 +332,13 @@ func readOptionText(v any, most int) (string, error) {
 	s, ok := v.(string)
 	switch {
 	case !ok:
-		return "", fmt.Errorf("'%s' is not a valid string", Quote(v))
+		return "", because("'%s' is not a valid string", Quote(v))
 	case strings.TrimSpace(s) == "":
-		return "", fmt.Errorf("'%s' Blank strings are not permitted", Quote(v))
+		return "", because("'%s' Blank strings are not permitted", Quote(v))
 	case len(s) > most:
-		return "", fmt.Errorf("'%s' exceeds maximum length of %d", Quote(v), most)
+		return "", because("'%s' exceeds maximum length of %d", Quote(v), most)
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", fmt.Errorf("'%s' contains a control character", Quote(v))
+		return "", because("'%s' contains a control character", Quote(v))
 	}
 	return s, nil
 }
@@ -352,7 +352,7 @@ func appendExtraDHCPOpt(b []byte, o ExtraDHCPOpt) []byte {
 
 func readProfile(_ *Attribute, v any) (json.RawMessage, error) {
 	if _, ok := v.(map[string]any); !ok {
-		return nil, fmt.Errorf("'%s' is not a dictionary", Quote(v))
+		return nil, because("'%s' is not a dictionary", Quote(v))
 	}
 	text := appendJSON(nil, v)
 	switch {

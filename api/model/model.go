@@ -1,9 +1,9 @@
 // Package model declares the resources: one Go struct each, whose field tags are the only
 // declaration of an attribute.
 //
-//	request body ── Schema.Read ──► Body ── Schema.Decode ──► Input ── Apply ──► row ──► store
-//	                                                                              │
-//	response ◄── Schema.Append (fields, policy) ◄── Match, Compare ◄── view ◄─────┘
+//	request body ── Schema.Read ──► Objects ── Schema.Decode ──► Input ── Apply ──► row ──► store
+//	                                                                                 │
+//	response ◄── Schema.Append (fields, policy) ◄── Match, Compare ◄── view ◄────────┘
 //
 // A row (Network, Subnet, Port) is what is stored: encoding/json of the struct under the Go field
 // names, independent of how the API renders it. A view (NetworkView …) is the row with what is

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -339,7 +338,8 @@ func (h *host) wire(ctx context.Context, ports flows.BridgePorts) error {
 	if err != nil {
 		return err
 	}
-	if err := h.numberNetworks(ctx, snap); err != nil {
+	notes, err := h.numberNetworks(ctx, snap)
+	if err != nil {
 		return err
 	}
 	view := h.viewer.build(snap, h.row, ports, h.vifs, h.vlans)
@@ -351,7 +351,7 @@ func (h *host) wire(ctx context.Context, ports flows.BridgePorts) error {
 	}
 	h.vlans.committed()
 	h.reportPorts(snap)
-	return compileErr
+	return errors.Join(compileErr, h.writeNotes(ctx, notes))
 }
 
 // judgeVIFs decides which VIFs are wired, and claims ports without a binding.
@@ -409,9 +409,9 @@ func (h *host) unsettled() bool {
 	return false
 }
 
-// numberNetworks gives each wired VIF's network its local VLAN and notes it on the host, before any flow
-// uses it.
-func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) error {
+// numberNetworks gives each wired VIF's network its local VLAN and notes it on the host before any flow
+// uses it. It returns what can be written later: the notes at further VIFs of a network that has one.
+func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) (later []ovsdb.Operation, err error) {
 	carried := map[uuid.UUID]bool{}
 	for i := range h.vifs {
 		v := &h.vifs[i]
@@ -422,40 +422,49 @@ func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) error {
 		}
 	}
 	h.vlans.release(carried)
-	var ops []ovsdb.Operation
+	notes := map[uuid.UUID]*note{}
+	var without []*vif
 	for i := range h.vifs {
 		v := &h.vifs[i]
 		if v.wired == nil {
 			continue
 		}
-		vlan, err := h.vlans.of(v.wired.NetworkID)
-		if err != nil {
-			v.wired, v.reason = nil, err.Error()
-			h.log.Error("port not wired", "port", v.id, "error", err)
-			continue
+		n := notes[v.wired.NetworkID]
+		if n == nil {
+			vlan, err := h.vlans.of(v.wired.NetworkID)
+			if err != nil {
+				v.wired, v.reason = nil, err.Error()
+				h.log.Error("port not wired", "port", v.id, "error", err)
+				continue
+			}
+			network, _ := snap.Network(v.wired.NetworkID)
+			n = newNote(network, vlan)
+			notes[network.ID] = n
 		}
-		network, _ := snap.Network(v.wired.NetworkID)
-		note := map[string]string{otherNetwork: network.ID.String(), otherTag: strconv.Itoa(int(vlan)), otherNetworkType: network.Segment.NetworkType,
-			otherPhysical: network.Segment.PhysicalNetwork, otherSegmentation: strconv.FormatUint(uint64(network.Segment.SegmentationID), 10)}
-		if v.port.Tag != nil && *v.port.Tag == int(vlan) && holds(v.port.OtherConfig, note) {
-			continue
+		if n.isAt(v.port) {
+			n.kept = true
+		} else {
+			without = append(without, v)
 		}
-		ops = append(ops, ovsdb.SetPortTag(v.port.UUID, int(vlan), note)...)
 	}
+	var first []ovsdb.Operation
+	for _, v := range without {
+		n := notes[v.wired.NetworkID]
+		ops := ovsdb.SetPortTag(v.port.UUID, n.vlan, n.config)
+		if n.kept {
+			later = append(later, ops...)
+		} else {
+			first = append(first, ops...)
+		}
+	}
+	return later, h.writeNotes(ctx, first)
+}
+
+func (h *host) writeNotes(ctx context.Context, ops []ovsdb.Operation) error {
 	if _, err := h.session.Transact(ctx, ops...); err != nil {
 		return fmt.Errorf("local VLANs: %w", err)
 	}
 	return nil
-}
-
-// holds says whether have has every entry of want; an empty value means no such key.
-func holds(have, want map[string]string) bool {
-	for k, v := range want {
-		if have[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // apply sends the plan. What appears stands on br-tun before br-int sends to it; what goes is taken off

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/ovsdb"
 )
@@ -32,6 +33,30 @@ type localVLANs struct {
 
 func newLocalVLANs() *localVLANs {
 	return &localVLANs{byNetwork: map[uuid.UUID]uint16{}, byVLAN: map[uint16]uuid.UUID{}, installed: map[uint16]uint64{}}
+}
+
+// note is a network's number as it stands at a VIF in the database.
+type note struct {
+	vlan   int
+	config map[string]string // of Port.other_config; an empty value: no such key
+	kept   bool              // some VIF has it
+}
+
+func newNote(n *model.Network, vlan uint16) *note {
+	return &note{vlan: int(vlan), config: map[string]string{otherNetwork: n.ID.String(), otherTag: strconv.Itoa(int(vlan)), otherNetworkType: n.Segment.NetworkType,
+		otherPhysical: n.Segment.PhysicalNetwork, otherSegmentation: strconv.FormatUint(uint64(n.Segment.SegmentationID), 10)}}
+}
+
+func (n *note) isAt(p *ovsdb.Port) bool {
+	if p.Tag == nil || *p.Tag != n.vlan {
+		return false
+	}
+	for k, v := range n.config {
+		if p.OtherConfig[k] != v {
+			return false
+		}
+	}
+	return true
 }
 
 // restore reads the notebook in the ports of br-int. A port whose entry contradicts another keeps its

@@ -436,6 +436,16 @@ func TestStatus(t *testing.T) {
 		if s.Snapshot() != after {
 			t.Error("saying the same again has changed something")
 		}
+		s.SetPortStatus(model.PortStatus{PortID: port.ID, Status: "ACTIVE", Host: "h2"}, model.PortStatus{PortID: port.ID, Status: "DOWN", Host: "h1"})
+		flush(t, s)
+		if st, ok := s.Snapshot().PortStatus(port.ID); !ok || st.Status != "ACTIVE" || st.Host != "h2" {
+			t.Errorf("after it has moved, status of the port is %v", st)
+		}
+		s.SetPortStatus(model.PortStatus{PortID: port.ID, Status: "DOWN", Host: "h2"})
+		flush(t, s)
+		if st, ok := s.Snapshot().PortStatus(port.ID); !ok || st.Status != "DOWN" {
+			t.Errorf("after it has gone, status of the port is %v", st)
+		}
 		update(t, s, func(tx *Tx) error { return tx.DeletePort(gone.ID) })
 		if _, there := s.Snapshot().PortStatus(gone.ID); there {
 			t.Error("the status has outlived its port")

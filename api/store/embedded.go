@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,7 +46,8 @@ func OpenEmbedded(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	client := v3client.New(server.Server)
 	return open(ctx, &etcd{client: client, ttl: o.LeaseTTL, single: true, stop: func() error {
-		return errors.Join(client.Close(), stop())
+		_ = client.Close() // its error is that its own context has ended
+		return stop()
 	}}, o)
 }
 

@@ -89,7 +89,8 @@ func (s *Store) Generation() uint64 {
 
 // SetPortStatus says what this process sees of ports. It returns at once; rows are written in
 // batches, only if they differ from what was said before, and vanish when this process does. A row
-// of a port that is no more is dropped.
+// of a port that is no more is dropped, and so is one host's word that a port is not ACTIVE when
+// another host's is that it is: the port has moved there.
 func (s *Store) SetPortStatus(rows ...model.PortStatus) {
 	for _, r := range rows {
 		s.status.say(tables[portStatuses], r.PortID.String(), &r, rowKey(tables[ports], r.PortID.String()))
@@ -148,8 +149,20 @@ func (w *statusWriter) say(t *table, key string, value any, needs string) {
 	if said, ok := w.rows[etcdKey]; ok && string(said.encoded) == string(r.encoded) {
 		return
 	}
+	if p, ok := value.(*model.PortStatus); ok && w.moved(etcdKey, p) {
+		return
+	}
 	w.rows[etcdKey] = r
 	w.due(etcdKey, r)
+}
+
+// moved says whether a port that next is not ACTIVE on its host is so on another; mu is held.
+func (w *statusWriter) moved(etcdKey string, next *model.PortStatus) bool {
+	last, _ := w.store.Snapshot().PortStatus(next.PortID)
+	if said, ok := w.rows[etcdKey]; ok {
+		last, _ = said.value.(*model.PortStatus)
+	}
+	return next.Status != model.StatusActive && last != nil && last.Status == model.StatusActive && last.Host != next.Host
 }
 
 // yield forgets a row that another process has written since: it knows better now.
@@ -179,6 +192,9 @@ func (w *statusWriter) run() {
 		case <-w.store.ctx.Done():
 			return
 		case <-lost:
+			if w.store.ctx.Err() != nil {
+				return // the lease is kept no longer because the store is being closed
+			}
 			w.store.log.Warn("this process was away for longer than its lease; saying again what it sees of ports and hosts")
 			w.attempt(w.begin)
 		case <-w.wake:

@@ -380,7 +380,12 @@ func (d *deployment) enrol(h *testbed.CheapHost, ids map[string]string) {
 	for k, v := range ids {
 		all[k] = v
 	}
-	if err := h.Enroll(d.scheme+":"+d.ovsdb, all); err != nil {
+	target := d.scheme + ":" + d.ovsdb
+	if err := h.Enroll(target, all); err != nil {
+		d.t.Fatal(err)
+	}
+	// Without it the host waits for up to 8 s before it dials a controller that was away.
+	if _, err := h.Vsctl("set", "Manager", target, "max_backoff=1000"); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -15,7 +15,8 @@ import (
 var (
 	traceTunID  = regexp.MustCompile(`^set_field:(0x[0-9a-f]+)->tun_id$`)
 	traceTunDst = regexp.MustCompile(`^set_field:([0-9.]+)->tun_dst$`)
-	traceOutput = regexp.MustCompile(`^(?:output:|-> output port is )"?([^"]+)"?$`)
+	traceTunnel = regexp.MustCompile(`^output:"vxlan`)
+	traceOutput = regexp.MustCompile(`^-> output port is (\d+)$`)
 )
 
 // went says where a host sends a packet, a word for each copy, sorted: the device of a VIF,
@@ -35,10 +36,10 @@ func (d *deployment) went(h *testbed.CheapHost, bridge, packet string) string {
 			vni = strconv.FormatUint(n, 10)
 		} else if m := traceTunDst.FindStringSubmatch(line); m != nil {
 			dst = m[1]
-		} else if m := traceOutput.FindStringSubmatch(line); m != nil && strings.HasPrefix(m[1], "vxlan") {
+		} else if traceTunnel.MatchString(line) {
 			copies = append(copies, dst+"/"+vni)
-		} else if m != nil && !strings.HasPrefix(m[1], "patch") && !strings.Contains(m[1], "NXM") {
-			copies = append(copies, m[1])
+		} else if m := traceOutput.FindStringSubmatch(line); m != nil {
+			copies = append(copies, d.vifOn(h, m[1]))
 		} else if line == ">> skipping output to input port" {
 			copies = copies[:len(copies)-1]
 		} else if line == "IN_PORT" {
@@ -49,6 +50,21 @@ func (d *deployment) went(h *testbed.CheapHost, bridge, packet string) string {
 	}
 	slices.Sort(copies)
 	return strings.Join(copies, " ")
+}
+
+// vifOn is the VIF with a number on br-int.
+func (d *deployment) vifOn(h *testbed.CheapHost, ofport string) string {
+	d.t.Helper()
+	names, err := h.Vsctl("--bare", "--columns=name", "find", "Interface", "ofport="+ofport)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, name := range strings.Fields(names) { // of all bridges
+		if strings.HasPrefix(name, "tap") {
+			return name
+		}
+	}
+	return "port " + ofport
 }
 
 // sends is went for an IPv4 packet that a port's guest sends to a MAC address.

@@ -13,6 +13,7 @@ import (
 	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/dhcp"
 )
 
 // ports is the port resource.
@@ -168,6 +169,11 @@ func checkPort(v *model.PortView) error {
 	if len(v.SecurityGroups) > 0 {
 		return &Error{http.StatusNotFound, "SecurityGroupNotFound",
 			fmt.Sprintf("Security group %s does not exist", model.Quote(v.SecurityGroups[0]))}
+	}
+	for _, o := range v.ExtraDHCPOpts {
+		if err := dhcp.CheckExtraOption(o); err != nil {
+			return model.InvalidInput("%s", err)
+		}
 	}
 	if !v.PortSecurityEnabled && len(v.AllowedAddressPairs) > 0 {
 		return conflict("AddressPairAndPortSecurityRequired", "Port Security must be enabled in order to have allowed address pairs on a port.")

@@ -119,7 +119,7 @@ func (s *serve) Run() error {
 		if err != nil {
 			return fmt.Errorf("metrics-listen: %w", err)
 		}
-		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl)) })
+		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl, truth)) })
 	}
 	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
 	err = g.Wait()
@@ -239,7 +239,7 @@ func listenAdmin(address string) (net.Listener, error) {
 
 // serveHTTP serves until ctx ends, and then lets requests under way finish for a while.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 128 << 10}
+	server := api.HTTP(h)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -267,14 +267,12 @@ func admin(ctl *controller.Controller) http.Handler {
 	return mux
 }
 
-func metrics(ctl *controller.Controller) http.Handler {
+func metrics(ctl *controller.Controller, truth *store.Store) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(ctl, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	ok := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }
-	mux.HandleFunc("/healthz", ok)
-	mux.HandleFunc("/readyz", ok) // nothing listens before the store is loaded
+	mux.Handle("/", api.Health(truth.ReadIndex))
 	return mux
 }
 

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"container/list"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tunbridge/tunbridge/flows"
@@ -23,7 +25,7 @@ const (
 	introduction = 10 * time.Second // for a new connection to say who it is
 	proof        = time.Second      // for a known session to answer when another claims its identity
 	parking      = 30 * time.Second // for the OVSDB session of a host whose OpenFlow came first
-	strangers    = 512              // connections that may be introducing themselves at a time
+	strangers    = 512              // connections of a listener that may be introducing themselves at a time
 )
 
 // ServeOVSDB takes the hosts that dial in, until ctx ends or the listener fails.
@@ -41,32 +43,62 @@ func (c *Controller) ServeOpenFlow(ctx context.Context, l net.Listener) error {
 func (c *Controller) serve(ctx context.Context, l net.Listener, what string, take func(context.Context, net.Conn) error) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	slots := make(chan struct{}, strangers)
+	var waiting lobby
 	for {
-		slots <- struct{}{}
 		nc, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			var temporary net.Error
-			if errors.As(err, &temporary) && temporary.Timeout() || errors.Is(err, net.ErrClosed) == false {
+			if !errors.Is(err, net.ErrClosed) {
 				// Out of file descriptors, mostly: the connections that are up must live on.
 				c.o.Logger.Error("accept", "listener", what, "error", err)
-				<-slots
 				time.Sleep(100 * time.Millisecond)
 				continue
 			}
 			return fmt.Errorf("%s listener: %w", what, err)
 		}
+		place := waiting.enter(nc)
 		go func() {
-			defer func() { <-slots }()
-			if err := c.introduce(ctx, nc, take); err != nil && ctx.Err() == nil {
+			err := c.introduce(ctx, nc, take)
+			if pushed := waiting.leave(place); pushed && err != nil {
+				err = fmt.Errorf("it said nothing while %d others came", strangers)
+			}
+			if err != nil && ctx.Err() == nil {
 				nc.Close()
 				c.o.Logger.Warn(what+" connection refused", "peer", nc.RemoteAddr(), "error", err)
 			}
 		}()
 	}
+}
+
+// lobby holds a listener's connections that are introducing themselves, in the order in which they
+// came. When it is full the first makes room for a new one: it has had longer than a host needs, and
+// however many strangers there are, a host that comes is not kept waiting.
+type lobby struct {
+	mu    sync.Mutex
+	conns list.List // of net.Conn
+}
+
+func (l *lobby) enter(nc net.Conn) *list.Element {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn() // closing it does not wait for the peer
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns.Len() == strangers {
+		l.conns.Remove(l.conns.Front()).(net.Conn).Close()
+	}
+	return l.conns.PushBack(nc)
+}
+
+// leave says whether the connection had to make room.
+func (l *lobby) leave(place *list.Element) (pushed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.conns.Len()
+	l.conns.Remove(place)
+	return l.conns.Len() == before
 }
 
 func (c *Controller) introduce(ctx context.Context, nc net.Conn, take func(context.Context, net.Conn) error) error {

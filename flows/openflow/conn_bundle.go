@@ -13,9 +13,8 @@ import (
 // messages, so the bundle is closed first, which answers whether any was refused,
 // and committed only if none was. The error is a *MessageError about the first
 // message that was refused, when it was added or at the commit, or that could not be
-// encoded; an *Error in it, or alone, says that the bundle was refused and nothing
-// of it took effect. After any other error (ctx's, the connection's) that is not
-// known: read back what is installed.
+// encoded, or an *Error about the bundle itself: nothing of it took effect. After any
+// other error (ctx's, the connection's) that is not known: read back what is installed.
 func (c *Conn) Bundle(ctx context.Context, messages ...Message) error {
 	open := c.xids(len(messages) + 3)
 	first := open + 1

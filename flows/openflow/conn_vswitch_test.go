@@ -31,7 +31,13 @@ func startVSwitch(t testing.TB) *vswitch {
 	s := &vswitch{t, dir}
 	s.run("ovsdb-tool", "create", s.path("conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.path("db.sock"), "--unixctl="+s.path("ovsdb-server.ctl"))
-	s.eventually("ovsdb-server", func() bool { _, err := os.Stat(s.path("db.sock")); return err == nil })
+	s.eventually("ovsdb-server", func() bool {
+		nc, err := net.Dial("unix", s.path("db.sock"))
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
 	s.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", "external_ids:system-id=test")
 	s.start("ovs-vswitchd", "unix:"+s.path("db.sock"), "--enable-dummy=override", "--disable-system", "--unixctl="+s.path("ovs-vswitchd.ctl"))
 	s.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "fail_mode=secure",

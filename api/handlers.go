@@ -334,7 +334,8 @@ func matches(header string, revision int64) error {
 }
 
 // now is the time as it is stored: UTC, in seconds.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+// now has no monotonic part, so that a row equals what is read back.
+func now() time.Time { return time.Now().UTC().Round(0) }
 
 // begin fills in what every new row has.
 func begin(row *model.Common, c *Caller, in *model.Input) error {

@@ -82,6 +82,7 @@ func TestNeutronAnswers(t *testing.T) {
 		if rec.Body != nil && rec.Body[0] == '"' {
 			json.Unmarshal(rec.Body, &body)
 		}
+		body = pinned(body, rec.Answer)
 		headers := []string{"X-Caller: " + rec.As}
 		for name, value := range rec.Headers {
 			headers = append(headers, name+": "+value)
@@ -116,6 +117,32 @@ func TestNeutronAnswers(t *testing.T) {
 		}
 		compare(t, where, rec.Answer, answer)
 	}
+}
+
+// pinned asks for the addresses that Neutron chose at random, so that what comes later finds the same
+// ones taken and free.
+func pinned(body string, answer map[string]any) string {
+	var request map[string]any
+	port, _ := answer["port"].(map[string]any)
+	if json.Unmarshal([]byte(body), &request) != nil || port["fixed_ips"] == nil {
+		return body
+	}
+	asked, _ := request["port"].(map[string]any)
+	wanted, _ := asked["fixed_ips"].([]any)
+	chosen := asked["fixed_ips"] == nil
+	for _, f := range wanted {
+		f, _ := f.(map[string]any)
+		chosen = chosen || f["ip_address"] == nil
+	}
+	if !chosen || asked["network_id"] == nil || strings.Contains(fmt.Sprint(port["fixed_ips"]), "::") {
+		return body // its own choice, or nothing to choose: SLAAC
+	}
+	asked["fixed_ips"] = port["fixed_ips"]
+	text, err := json.Marshal(request)
+	if err != nil {
+		return body
+	}
+	return string(text)
 }
 
 func learn(ids, back map[string]string, recorded, ours any) {

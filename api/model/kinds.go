@@ -152,10 +152,13 @@ var kinds = map[reflect.Type]kind{
 	},
 	reflect.TypeFor[time.Time](): typed[time.Time]{
 		name: "time", write: appendTime, order: time.Time.Compare,
-		filter: anyOf(func(s string) (time.Time, error) {
-			t, err := time.Parse(time.RFC3339, s)
-			return t.UTC(), err
-		}),
+		filter: func(values []string) (func(time.Time) bool, error) {
+			same, err := anyOf(func(s string) (time.Time, error) {
+				t, err := time.Parse(time.RFC3339, s)
+				return t.UTC(), err
+			})(values)
+			return func(t time.Time) bool { return same(t.Truncate(time.Second)) }, err
+		},
 	},
 	reflect.TypeFor[[]string](): typed[[]string]{
 		name: "strings", read: readStrings,

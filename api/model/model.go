@@ -31,9 +31,10 @@ type Common struct {
 	Name string `api:"name,post,put,filter,sort,max=255"`
 	// Description is free text.
 	Description string `api:"description,post,put,filter,sort,max=255,ext=standard-attr-description"`
-	// CreatedAt is when the resource was created, in UTC, to the second.
+	// CreatedAt is when the resource was created, in UTC; shown to the second, and kept finer, since the
+	// first subnet of a network is the one that addresses come from.
 	CreatedAt time.Time `api:"created_at,filter,sort,ext=standard-attr-timestamp"`
-	// UpdatedAt is when the resource or one of its children was last changed, in UTC, to the second.
+	// UpdatedAt is when the resource or one of its children was last changed, in UTC; shown to the second.
 	UpdatedAt time.Time `api:"updated_at,filter,sort,ext=standard-attr-timestamp"`
 	// RevisionNumber grows with each change of the resource or of its children; If-Match compares it.
 	RevisionNumber int64 `api:"revision_number,filter,sort,ext=standard-attr-revisions"`

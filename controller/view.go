@@ -79,14 +79,20 @@ func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.Bridg
 func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old *networkMemo) *flows.Network {
 	network, _ := snap.Network(id) // judge looked: it is there
 	n := &flows.Network{Network: network, LocalVLAN: memo.vlan}
-	wasLocal, wasRemote := map[uuid.UUID]*flows.LocalPort{}, map[uuid.UUID]*flows.RemotePort{}
+	var wasLocal map[uuid.UUID]*flows.LocalPort
+	var wasRemote map[uuid.UUID]*flows.RemotePort
+	sameHosts := false
 	if old != nil {
+		wasLocal = make(map[uuid.UUID]*flows.LocalPort, len(old.network.Local))
 		for _, p := range old.network.Local {
 			wasLocal[p.ID] = p
 		}
+		wasRemote = make(map[uuid.UUID]*flows.RemotePort, len(old.network.Remote))
 		for _, p := range old.network.Remote {
 			wasRemote[p.ID] = p
 		}
+		sameHosts = old.hosts == memo.hosts
+		n.Remote = make([]*flows.RemotePort, 0, len(old.network.Remote)+1)
 	}
 	for s := range snap.SubnetsOf(id) {
 		n.Subnets = append(n.Subnets, s)
@@ -105,20 +111,22 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 			n.DHCP = port
 			continue
 		}
-		holder := holderOf(snap, port)
-		if holder == "" || holder == host.Hostname || !port.AdminStateUp {
-			continue
-		}
-		h, enrolled := snap.HostByName(holder)
-		if !enrolled || !h.EncapIP.IsValid() {
-			continue
-		}
 		p := wasRemote[port.ID]
-		if p == nil || p.Port != port || p.Host != h {
-			p = &flows.RemotePort{Port: port, Host: h}
+		if p == nil || p.Port != port || port.HostID == "" || !sameHosts { // where it was is not where it must be
+			holder := holderOf(snap, port)
+			if holder == "" || holder == host.Hostname || !port.AdminStateUp {
+				continue
+			}
+			h, enrolled := snap.HostByName(holder)
+			if !enrolled || !h.EncapIP.IsValid() {
+				continue
+			}
+			if p == nil || p.Port != port || p.Host != h {
+				p = &flows.RemotePort{Port: port, Host: h}
+			}
 		}
 		n.Remote = append(n.Remote, p)
-		members[h.EncapIP] = true
+		members[p.Host.EncapIP] = true
 	}
 	slices.SortFunc(n.Remote, func(a, b *flows.RemotePort) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	for addr := range members {

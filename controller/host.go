@@ -350,7 +350,7 @@ func (h *host) wire(ctx context.Context, ports flows.BridgePorts) error {
 		return err
 	}
 	h.vlans.committed()
-	h.reportPorts(snap)
+	h.reportPorts()
 	return errors.Join(compileErr, h.writeNotes(ctx, notes))
 }
 
@@ -534,7 +534,7 @@ func (h *host) send(ctx context.Context, b *flows.BridgePlan) error {
 }
 
 // reportPorts tells the store which ports are wired now and which no longer are.
-func (h *host) reportPorts(snap *store.Snapshot) {
+func (h *host) reportPorts() {
 	wired := make(map[uuid.UUID]bool, len(h.vifs))
 	reasons := map[uuid.UUID]string{}
 	for i := range h.vifs {
@@ -551,9 +551,6 @@ func (h *host) reportPorts(snap *store.Snapshot) {
 	for id := range h.reported {
 		if wired[id] {
 			continue
-		}
-		if s, ok := snap.PortStatus(id); ok && s.Status == "ACTIVE" && s.Host != h.row.Hostname {
-			continue // another host has wired it meanwhile
 		}
 		reason := reasons[id]
 		if reason == "" {

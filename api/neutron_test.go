@@ -123,26 +123,36 @@ func TestNeutronAnswers(t *testing.T) {
 // ones taken and free.
 func pinned(body string, answer map[string]any) string {
 	var request map[string]any
-	port, _ := answer["port"].(map[string]any)
-	if json.Unmarshal([]byte(body), &request) != nil || port["fixed_ips"] == nil {
+	if json.Unmarshal([]byte(body), &request) != nil {
 		return body
 	}
-	asked, _ := request["port"].(map[string]any)
+	changed := pin(request["port"], answer["port"])
+	asked, _ := request["ports"].([]any)
+	got, _ := answer["ports"].([]any)
+	for i := range min(len(asked), len(got)) {
+		changed = pin(asked[i], got[i]) || changed
+	}
+	if !changed {
+		return body
+	}
+	text, _ := json.Marshal(request)
+	return string(text)
+}
+
+func pin(request, answer any) bool {
+	asked, _ := request.(map[string]any)
+	got, _ := answer.(map[string]any)
+	chosen := asked["network_id"] != nil && asked["fixed_ips"] == nil
 	wanted, _ := asked["fixed_ips"].([]any)
-	chosen := asked["fixed_ips"] == nil
 	for _, f := range wanted {
 		f, _ := f.(map[string]any)
 		chosen = chosen || f["ip_address"] == nil
 	}
-	if !chosen || asked["network_id"] == nil || strings.Contains(fmt.Sprint(port["fixed_ips"]), "::") {
-		return body // its own choice, or nothing to choose: SLAAC
+	if !chosen || got["fixed_ips"] == nil || strings.Contains(fmt.Sprint(got["fixed_ips"]), "::") {
+		return false // its own choice, or nothing to choose: SLAAC
 	}
-	asked["fixed_ips"] = port["fixed_ips"]
-	text, err := json.Marshal(request)
-	if err != nil {
-		return body
-	}
-	return string(text)
+	asked["fixed_ips"] = got["fixed_ips"]
+	return true
 }
 
 func learn(ids, back map[string]string, recorded, ours any) {

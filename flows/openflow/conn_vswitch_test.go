@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,6 +60,7 @@ func (s *vswitch) command(name string, args ...string) *exec.Cmd {
 func (s *vswitch) start(name string, args ...string) {
 	s.t.Helper()
 	cmd := s.command(name, append(args, "--log-file="+s.path(name+".log"), "-vconsole:off")...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // where a panic skips the cleanup
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -30,8 +30,8 @@ const (
 
 // An Action is one action of OpenFlow 1.5.1 §7.2.6 or of Open vSwitch's extensions
 // (ovs-actions(7)). The set is closed: Output, OutputReg, Group, Meter, SetField,
-// Move, PushVLAN, PopVLAN, DecTTL, SetQueue, Resubmit, Controller, Note, Clone, and
-// RawAction for all others.
+// Move, PushVLAN, PopVLAN, DecTTL, SetQueue, Resubmit, Controller, Learn, Note, Clone,
+// and RawAction for all others.
 type Action interface {
 	// AppendText appends the action as ovs-ofctl prints it.
 	AppendText(b []byte) []byte
@@ -84,9 +84,11 @@ const (
 	niciraNote          = 8
 	niciraResubmitTable = 14
 	niciraOutputReg     = 15
+	niciraLearn         = 16
 	niciraController    = 20
 	niciraController2   = 37
 	niciraClone         = 42
+	niciraLearn2        = 45
 )
 
 // checkAction and appendAction name each type rather than call through the
@@ -102,6 +104,8 @@ func checkAction(a Action) error {
 	case Move:
 		return a.check()
 	case Controller:
+		return a.check()
+	case Learn:
 		return a.check()
 	case Note:
 		return a.check()
@@ -138,6 +142,8 @@ func appendAction(b []byte, a Action) []byte {
 	case Resubmit:
 		return a.appendTo(b)
 	case Controller:
+		return a.appendTo(b)
+	case Learn:
 		return a.appendTo(b)
 	case Note:
 		return a.appendTo(b)
@@ -280,6 +286,8 @@ func decodeNicira(subtype uint16, b []byte) (Action, bool) {
 		return decodeOutputReg(b)
 	case niciraController, niciraController2:
 		return decodeController(subtype, b)
+	case niciraLearn, niciraLearn2:
+		return decodeLearn(subtype, b)
 	case niciraClone:
 		return Clone{Actions(b[16:])}, true
 	}

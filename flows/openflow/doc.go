@@ -16,8 +16,7 @@
 // move is a copy_field.
 //
 // The text form (String, AppendText) is that of "ovs-ofctl -O OpenFlow15 --no-names".
-// Actions that this package doesn't interpret (ct, learn, conjunction, multipath,
-// stack …) are RawAction: they keep their bytes, and the text says raw.
+// Actions that this package doesn't interpret (ct, conjunction, multipath, stack …) are RawAction: they keep their bytes, and the text says raw.
 //
 // Read first field.go: its table declares every field once, and the order, masks,
 // prerequisites and names used anywhere else derive from it. Then match.go, action.go

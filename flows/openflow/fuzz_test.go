@@ -65,7 +65,7 @@ func FuzzMatch(f *testing.F) {
 }
 
 func FuzzActions(f *testing.F) {
-	for _, flow := range generated(20) {
+	for _, flow := range append(generated(20), pipelineFlows()...) {
 		f.Add([]byte(flow.Instructions.Applied()))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -122,7 +122,7 @@ func (g generator) actions(kind packet, depth int) (list []Action) {
 // action is an action for packets of the kind, which it updates.
 func (g generator) action(kind *packet, depth int) Action {
 	ports := []uint32{1, 2, 3, 4, PortInPort, PortNormal, PortFlood, PortAll, PortLocal}
-	switch g.IntN(14) {
+	switch g.IntN(15) {
 	case 0:
 		return Output{Port: ports[g.IntN(len(ports))]}
 	case 1:
@@ -170,6 +170,8 @@ func (g generator) action(kind *packet, depth int) Action {
 			return PopVLAN{}
 		}
 		return Note{[]byte{byte(g.IntN(256)), 1, 2}}
+	case 13:
+		return g.learn(*kind)
 	}
 	if depth > 1 || g.IntN(2) == 0 {
 		if kind.has(ipPacket) {
@@ -178,6 +180,22 @@ func (g generator) action(kind *packet, depth int) Action {
 		return SetQueue{1}
 	}
 	return Clone{MustActions(g.actions(*kind, depth+1)...)}
+}
+
+// learn copies what packets of the kind have into fields that every packet has.
+func (g generator) learn(kind packet) Learn {
+	a := Learn{Table: uint8(g.IntN(254)), Priority: []uint16{1, defaultPriority}[g.IntN(2)], IdleTimeout: uint16(g.IntN(3)), HardTimeout: uint16(g.IntN(3)),
+		Cookie: g.Uint64N(3), Limit: g.Uint32N(3), DeleteLearned: g.IntN(2) == 0}
+	for range g.IntN(4) {
+		dst := g.field(anyPacket, true)
+		src := dst
+		if g.IntN(2) == 0 {
+			src = g.field(kind, false)
+		}
+		n := 1 + g.IntN(int(min(src.bits, dst.bits)))
+		a.Specs = append(a.Specs, LearnSpec{[]LearnKind{LearnMatch, LearnLoad}[g.IntN(2)], g.subfield(dst, n), g.subfield(src, n)})
+	}
+	return a
 }
 
 func (g generator) flow() FlowMod {

@@ -38,7 +38,7 @@ func set(v FieldValue) Action     { return SetField{v} }
 func move(src, dst Subfield) Move { return Move{src, dst} }
 
 // pipeline is every kind of flow that a layer-2 pipeline of Tunbridge's shape
-// consists of, learning aside.
+// consists of.
 func pipeline() []pair {
 	mac48 := XReg4.Bits(0, 47)
 	v4 := set(Reg2.Is(0xffff))
@@ -121,6 +121,9 @@ func pipeline() []pair {
 			rule(60, 100, MustMatch(Reg6.Is(7), EthDst.MAC(mac1)), ApplyGoto(90, set(Reg7.Is(3))))},
 		{"table=60,priority=51,reg6=7,actions=resubmit(,61),goto_table:62", rule(60, 51, MustMatch(Reg6.Is(7)), ApplyGoto(62, Resubmit{Table: 61}))},
 		{"table=62,priority=100,reg6=7,reg7=0,actions=group:8199", rule(62, 100, MustMatch(Reg6.Is(7), Reg7.Is(0)), Apply(Group{0x2000 | 7}))},
+		{"table=15,priority=100,reg5=3,actions=learn(table=61,idle_timeout=300,priority=10,delete_learned,cookie=0x204000c000000a4,limit=64,NXM_NX_REG6[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_REG5[]->NXM_NX_REG7[]),goto_table:20",
+			rule(15, 100, MustMatch(Reg5.Is(3)), ApplyGoto(20, Learn{Table: 61, Priority: 10, IdleTimeout: 300, Cookie: 0x204000c000000a4, Limit: 64, DeleteLearned: true, Specs: []LearnSpec{
+				{LearnMatch, Reg6.All(), Reg6.All()}, {LearnMatch, EthDst.All(), EthSrc.All()}, {LearnLoad, Reg7.All(), Reg5.All()}}}))},
 		{"table=11,priority=115,reg5=3,ip,nw_src=10.0.0.0/8,actions=goto_table:20",
 			rule(11, 115, with(IPv4(), Reg5.Is(3), IPv4Src.Prefix(netip.MustParsePrefix("10.0.0.0/8"))), Goto(20))},
 
@@ -134,6 +137,10 @@ func pipeline() []pair {
 			rule(120, 100, MustMatch(VlanVID.Is(VIDPresent|7), EthDst.MAC(mac1)), Apply(PopVLAN{}, set(TunID.Is(5001)), set(TunDst.Addr(remote)), Output{Port: 4}))},
 		{"table=123,priority=100,dl_vlan=7,tun_dst=0.0.0.0,actions=resubmit(,122)",
 			rule(123, 100, MustMatch(VlanVID.Is(VIDPresent|7), TunDst.Addr(any4)), Apply(Resubmit{Table: 122}))},
+
+		{"table=110,priority=100,dl_vlan=7,actions=learn(table=121,hard_timeout=5,cookie=0x7,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_TUN_IPV6_SRC[]->NXM_NX_TUN_IPV6_DST[]),output:1",
+			rule(110, 100, MustMatch(VlanVID.Is(VIDPresent|7)), Apply(Learn{Table: 121, Priority: defaultPriority, HardTimeout: 5, Cookie: 7, Specs: []LearnSpec{
+				{LearnMatch, VlanTCI.Bits(0, 11), VlanTCI.Bits(0, 11)}, {LearnMatch, EthDst.All(), EthSrc.All()}, {LearnLoad, TunIPv6Dst.All(), TunIPv6Src.All()}}}, Output{Port: 1}))},
 
 		// forms of actions that the pipeline doesn't have yet
 		{"table=130,ip,actions=load:5->NXM_NX_REG6[0..11],dec_ttl,set_queue:3,resubmit(2,131),resubmit:3,controller:65535,normal",

@@ -70,8 +70,10 @@ func (p ports) candidates(t *store.Tables, q *query) iter.Seq[view] {
 
 func (ports) derive(t *store.Tables, v view) {
 	p := v.(*model.PortView)
+	host, vifType, details := bind(t, p.Port)
+	p.VIFType, p.VIFDetails = vifType, details
 	p.Status = model.StatusDown
-	if status, ok := t.PortStatus(p.ID); ok {
+	if status, ok := t.PortStatus(p.ID); ok && status.Host == host { // not what a host says that it has left
 		p.Status = status.Status
 	}
 	if p.DeviceOwner == model.OwnerDHCP {
@@ -84,8 +86,6 @@ func (ports) derive(t *store.Tables, v view) {
 			break
 		}
 	}
-	host, vifType, details := bind(t, p.Port)
-	p.VIFType, p.VIFDetails = vifType, details
 	claimed := host != p.HostID
 	paired := slices.ContainsFunc(p.AllowedAddressPairs, func(pair model.AddressPair) bool { return pair.MACAddress.IsZero() })
 	if !claimed && !paired {

@@ -57,9 +57,9 @@ type host struct {
 	met        bool                     // the bridges were looked at once
 	programmed [len(flows.Bridges)]bool // a controller carried out a plan on the bridge before
 	vifs       []vif
-	vifsOf     *ovsdb.Mirror // the mirror vifs are from
-	reported   map[uuid.UUID]bool
-	status     model.HostStatus // what was last said of the host
+	vifsOf     *ovsdb.Mirror      // the mirror vifs are from
+	reported   map[uuid.UUID]bool // nil: nothing yet
+	status     model.HostStatus   // what was last said of the host
 	interest   map[uuid.UUID]bool
 	pending    *flows.Plan // not acknowledged to its end; nil: none
 	waiting    string
@@ -350,7 +350,7 @@ func (h *host) wire(ctx context.Context, ports flows.BridgePorts) error {
 		return err
 	}
 	h.vlans.committed()
-	h.reportPorts()
+	h.reportPorts(snap)
 	return errors.Join(compileErr, h.writeNotes(ctx, notes))
 }
 
@@ -534,7 +534,7 @@ func (h *host) send(ctx context.Context, b *flows.BridgePlan) error {
 }
 
 // reportPorts tells the store which ports are wired now and which no longer are.
-func (h *host) reportPorts() {
+func (h *host) reportPorts(snap *store.Snapshot) {
 	wired := make(map[uuid.UUID]bool, len(h.vifs))
 	reasons := map[uuid.UUID]string{}
 	for i := range h.vifs {
@@ -546,6 +546,14 @@ func (h *host) reportPorts() {
 		wired[v.id] = true
 		if !h.reported[v.id] {
 			h.c.o.Store.SetPortStatus(model.PortStatus{PortID: v.id, Status: "ACTIVE", Host: h.row.Hostname})
+		}
+	}
+	if h.reported == nil { // what was said before this session, in which something may have gone
+		h.reported = map[uuid.UUID]bool{}
+		for p := range snap.PortsOn(h.row.Hostname) {
+			if s, ok := snap.PortStatus(p.ID); ok && s.Status == "ACTIVE" {
+				h.reported[p.ID] = true
+			}
 		}
 	}
 	for id := range h.reported {

@@ -7,12 +7,13 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/tunbridge/tunbridge/test/testbed"
-
 	"pgregory.net/rapid"
+
+	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
 // world is what a history has made of a deployment, as far as it can be told from outside.
@@ -22,6 +23,11 @@ type world struct {
 	networks map[string]*network
 	ports    map[string]*planned
 	next     int
+	history  []string
+}
+
+func (w *world) did(format string, args ...any) {
+	w.history = append(w.history, fmt.Sprintf(format, args...))
 }
 
 // planned is a port, what was asked for it, and where it is plugged.
@@ -51,22 +57,29 @@ func (w *world) step(t *rapid.T) {
 		var made struct{ Port port }
 		w.must(http.MethodPut, "/v2.0/ports/"+p.ID, object{"port": what}, &made)
 		*p.port = made.Port
+		w.did("update %s with %v", p.ID, what)
 	}
 	switch {
 	case action == "network" || !hasNetwork:
 		w.next++
 		made := w.addNetwork(fmt.Sprint("net", w.next), "10.0.0.0/24")
+		w.did("create network %s", made.Name)
 		w.networks[made.Name] = made
 	case action == "port" || !hasPort:
 		w.next++
-		w.ports[fmt.Sprint(w.next)] = &planned{port: w.addPort(n, binding), up: true, plugged: map[*testbed.CheapHost]bool{}}
+		made := &planned{port: w.addPort(n, binding), up: true, plugged: map[*testbed.CheapHost]bool{}}
+		w.ports[fmt.Sprint(w.next)] = made
+		w.did("create port %s on %s, host %q", made.ID, n.Name, binding)
 	case action == "plug":
 		w.plug(host, p.port)
 		p.plugged[host] = true
+		w.did("plug %s on %s", p.ID, host.Name)
 	case action == "unplug" && p.plugged[host]:
 		w.unplug(host, p.port)
 		delete(p.plugged, host)
+		w.did("unplug %s on %s", p.ID, host.Name)
 	case action == "delete":
+		w.did("delete %s", p.ID)
 		w.must(http.MethodDelete, "/v2.0/ports/"+p.ID, nil, nil)
 		maps.DeleteFunc(w.ports, func(_ string, q *planned) bool {
 			if q == p {
@@ -82,6 +95,7 @@ func (w *world) step(t *rapid.T) {
 	case action == "readdress":
 		update(object{"fixed_ips": []object{{"subnet_id": p.FixedIPs[0].SubnetID}}})
 	case action == "delete network":
+		w.did("delete %s and its ports", n.Name)
 		for name, q := range w.ports {
 			if q.NetworkID == n.ID {
 				w.must(http.MethodDelete, "/v2.0/ports/"+q.ID, nil, nil)
@@ -92,6 +106,7 @@ func (w *world) step(t *rapid.T) {
 		w.must(http.MethodDelete, "/v2.0/networks/"+n.ID, nil, nil)
 		delete(w.networks, n.Name)
 	case action == "restart" && rapid.IntRange(0, 3).Draw(t, "really") == 0:
+		w.did("kill and start the controller")
 		w.kill()
 		w.serve()
 	}
@@ -158,8 +173,13 @@ func (w *world) clear() {
 // nothing wants; the ports are up that should be; and with everything deleted nothing is left.
 func TestHistories(t *testing.T) {
 	t.Parallel()
+	// What fails here may not fail again: it is told at once, not shrunk.
+	settings := map[string]string{"rapid.nofailfile": "true"}
 	if seed := os.Getenv("RAPID_SEED"); seed != "" {
-		if err := flag.Set("rapid.seed", seed); err != nil {
+		settings["rapid.seed"] = seed
+	}
+	for name, value := range settings {
+		if err := flag.Set(name, value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,17 +189,22 @@ func TestHistories(t *testing.T) {
 	for _, h := range hosts {
 		bare[h.Name] = d.rules(h, "br-int") + d.rules(h, "br-tun")
 	}
-	started, histories := time.Now(), 0
-	rapid.Check(t, func(t *rapid.T) {
-		if time.Since(started) > 40*time.Second {
+	started, histories, failed := time.Now(), 0, false
+	rapid.Check(t, func(rt *rapid.T) {
+		if failed || time.Since(started) > historiesFor {
 			return
 		}
 		histories++
-		w := &world{deployment: d.as(t), hosts: hosts, networks: map[string]*network{}, ports: map[string]*planned{}}
-		defer func() { d.process = w.process }()
-		for range rapid.IntRange(1, 30).Draw(t, "steps") {
-			w.step(t)
-			if rapid.IntRange(0, 9).Draw(t, "look") == 0 {
+		w := &world{deployment: d.as(rt), hosts: hosts, networks: map[string]*network{}, ports: map[string]*planned{}}
+		defer func() {
+			d.process = w.process
+			if failed = rt.Failed(); failed {
+				t.Errorf("history %d:\n%s", histories, strings.Join(w.history, "\n"))
+			}
+		}()
+		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+			w.step(rt)
+			if rapid.IntRange(0, 9).Draw(rt, "look") == 0 {
 				w.check()
 			}
 		}
@@ -187,12 +212,15 @@ func TestHistories(t *testing.T) {
 		w.clear()
 		for _, h := range hosts {
 			if got := w.rules(h, "br-int") + w.rules(h, "br-tun"); got != bare[h.Name] {
-				t.Fatalf("with everything deleted host %s has\n%s\nand had at first\n%s", h.Name, got, bare[h.Name])
+				rt.Fatalf("with everything deleted host %s has\n%s\nand had at first\n%s", h.Name, got, bare[h.Name])
 			}
 		}
 	})
 	t.Logf("%d histories", histories)
-	if histories < 3 {
-		t.Errorf("only %d histories in 40 s", histories)
+	if !failed && histories < 3 {
+		t.Errorf("only %d histories in %s", histories, historiesFor)
 	}
 }
+
+// historiesFor is how long new histories are begun.
+const historiesFor = 30 * time.Second

@@ -178,6 +178,44 @@ func TestDatabaseIsKilled(t *testing.T) {
 	d.become("ACTIVE", q)
 }
 
+// What changes on a host while it is not connected is seen when it is again.
+func TestHostIsAway(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	hosts := d.addHosts("compute01", "compute02")
+	h, other := hosts[0], hosts[1]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	stays, goes, claimed, elsewhere := d.addPort(n, h.Name), d.addPort(n, h.Name), d.addPort(n, ""), d.addPort(n, other.Name)
+	d.plug(h, stays, goes, claimed)
+	d.plug(other, elsewhere)
+	d.become("ACTIVE", stays, goes, claimed, elsewhere)
+	d.settled(hosts...)
+	if _, err := h.Vsctl("del-manager"); err != nil {
+		t.Fatal(err)
+	}
+	d.await("the loss noticed", func() error {
+		state, err := d.host(h.Name)
+		if err == nil && state.OVSDB != nil {
+			err = fmt.Errorf("it is still connected")
+		}
+		return err
+	})
+	d.unplug(h, goes, claimed)
+	comes := d.addPort(n, h.Name)
+	d.plug(h, comes)
+	d.must(http.MethodDelete, "/v2.0/ports/"+elsewhere.ID, nil, nil)
+	d.enrol(h, nil)
+	d.settled(hosts...)
+	d.become("ACTIVE", stays, comes)
+	d.become("DOWN", goes, claimed)
+	if shown, err := d.port(claimed.ID); err != nil || shown.Host != "" {
+		t.Errorf("a port whose VIF is gone is still claimed by %q, error %v", shown.Host, err)
+	}
+	if n := d.flowsOf(h, elsewhere.ID); n != 0 {
+		t.Errorf("%d flows of a port that was deleted meanwhile", n)
+	}
+}
+
 // The controller is killed in the middle of a thousand concurrent requests: what was answered is there,
 // and the store is whole.
 func TestKilledWhileCreating(t *testing.T) {

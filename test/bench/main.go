@@ -66,7 +66,7 @@ func bench(ctx context.Context) error {
 	runs := flag.Int("runs", 1, "runs, each from nothing")
 	asJSON := flag.Bool("json", false, "print JSON")
 	within := flag.Duration("timeout", 5*time.Minute, "time that one run may take")
-	profile := flag.String("profile", "", "write the controller's CPU profile of the wiring to this `file`")
+	profile := flag.String("profile", "", "write a CPU profile of the controller, of 15 s from the wiring on, to this `file`")
 	flag.Parse()
 	if err := s.check(); err != nil {
 		return err
@@ -111,6 +111,9 @@ func build(ctx context.Context, binary string) error {
 
 // run measures once, from nothing, and leaves nothing behind.
 func run(ctx context.Context, s size, binary, dataDir, profile string) (f figures, err error) {
+	if f.LoadBefore, err = load(); err != nil {
+		return f, err
+	}
 	d, err := deploy(ctx, s, binary, dataDir)
 	if d != nil {
 		defer func() { err = errors.Join(err, d.close()) }()
@@ -129,4 +132,14 @@ func run(ctx context.Context, s size, binary, dataDir, profile string) (f figure
 		}
 	}
 	return f, nil
+}
+
+// load is the machine's load average of the last minute; see proc(5).
+func load() (average float64, err error) {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscan(string(b), &average)
+	return average, err
 }

@@ -71,7 +71,6 @@ func (d *deployment) wireAll(ctx context.Context, f *figures, profile string) er
 		for _, n := range h.Flows {
 			f.Wiring.Flows += n
 		}
-		f.Wiring.Commits += int(h.Commits)
 	}
 	f.Wiring.CPU = after.since(before)
 	f.Wiring.PeakMiB = after.peak
@@ -119,7 +118,7 @@ func (d *deployment) plugSingly(ctx context.Context, f *figures) error {
 // countFlows plugs further VIFs into one network of one host and counts what they
 // add there and on another host.
 func (d *deployment) countFlows(ctx context.Context, f *figures) error {
-	const more = 10
+	const more = 20
 	if err := d.settle(ctx); err != nil {
 		return err
 	}

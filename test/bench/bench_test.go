@@ -1,0 +1,64 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The bench itself, on a small system: every step ends, and flows are within their budget.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "tunbridge")
+	if err := build(t.Context(), binary); err != nil {
+		t.Fatal(err)
+	}
+	s := size{Hosts: 3, Networks: 2, Ports: 12, Plugs: 3}
+	f, err := run(t.Context(), s, binary, filepath.Join(dir, "data"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Wiring.Active <= 0 || f.Wiring.Acknowledged <= 0 || f.Wiring.PeakMiB < 1 || f.Wiring.Flows < s.Ports || f.Plug.FromReply.Min <= 0 {
+		t.Errorf("figures are missing: %+v", f)
+	}
+	if f.Flows.Local < 1 || f.Flows.Local > float64(aim.Local) || f.Flows.Remote < 1 || f.Flows.Remote > float64(aim.Remote) {
+		t.Errorf("%v flows for a local port and %v for a remote one, want at most %v and %v", f.Flows.Local, f.Flows.Remote, aim.Local, aim.Remote)
+	}
+	var table strings.Builder
+	if err := print(&table, s, []figures{f, f}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "flows per local port") {
+		t.Errorf("the table lacks a row:\n%s", &table)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	var all []time.Duration
+	for i := range 100 {
+		all = append(all, time.Duration(100-i)*time.Millisecond)
+	}
+	if got, want := spreadOf(all), (spread{Min: 1, Median: 50, P99: 99}); got != want {
+		t.Errorf("of 1 to 100 ms: %+v, want %+v", got, want)
+	}
+	if got, want := spreadOf(all[:1]), (spread{Min: 100, Median: 100, P99: 100}); got != want {
+		t.Errorf("of one: %+v, want %+v", got, want)
+	}
+}
+
+// Every host gets every network, and as many ports as any other, but for one.
+func TestPlace(t *testing.T) {
+	s := size{Hosts: 30, Networks: 10, Ports: 1000}
+	ports := make([]int, s.Hosts)
+	pairs := map[[2]int]bool{}
+	for i := range s.Ports {
+		host, network := s.place(i)
+		ports[host]++
+		pairs[[2]int{host, network}] = true
+	}
+	if len(pairs) != s.Hosts*s.Networks || slices.Max(ports)-slices.Min(ports) > 1 {
+		t.Errorf("%d pairs of host and network, ports per host %v", len(pairs), ports)
+	}
+}

@@ -317,14 +317,41 @@ func TestSegments(t *testing.T) {
 		if _, err := Segment(tx, "vxlan", "", nil); !errors.Is(err, ErrExhausted) {
 			t.Errorf("without a range: %v", err)
 		}
-		if err := SpecificSegment(tx, model.Segment{NetworkType: "vxlan", SegmentationID: 105}); !errors.Is(err, ErrInUse) {
-			t.Errorf("a taken segment: %v", err)
+		if got, err := Segment(tx, "gre", "", []Range{{105, 105}}); err != nil || got != (model.Segment{NetworkType: "gre", SegmentationID: 105}) {
+			t.Errorf("a number that another type has: %v %v", got, err)
 		}
-		if err := SpecificSegment(tx, model.Segment{NetworkType: "gre", SegmentationID: 105}); err != nil {
-			t.Errorf("the same number of another type: %v", err)
+		if got, err := Segment(tx, "gre", "", []Range{{1<<32 - 1, 1<<32 - 1}}); err != nil || got.SegmentationID != 1<<32-1 {
+			t.Errorf("the largest key: %v %v", got, err)
 		}
 		return nil
 	})
+}
+
+func TestRangeText(t *testing.T) {
+	for text, want := range map[string]VLANRange{
+		"physnet1":        {"physnet1", Range{}},
+		"physnet1:1:4094": {"physnet1", Range{1, 4094}},
+		"p:7:7":           {"p", Range{7, 7}},
+	} {
+		var got VLANRange
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%s: %v %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", ":1:2", "p:", "p:1", "p:0:5", "p:5:4", "p:1:4095", "p:1:2:3", "p:a:b", "p:-1:2"} {
+		if err := new(VLANRange).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for VLAN IDs", text)
+		}
+	}
+	var got Range
+	if err := got.UnmarshalText([]byte("1:4294967295")); err != nil || got != (Range{1, 1<<32 - 1}) {
+		t.Errorf("all keys: %v %v", got, err)
+	}
+	for _, text := range []string{"", "1", "1:", ":1", "0:1", "2:1", "1:4294967296", "1:2:3", " 1:2"} {
+		if err := got.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for a range", text)
+		}
+	}
 }
 
 func TestSpans(t *testing.T) {

@@ -130,8 +130,12 @@ func (s *Store) follow() {
 			return
 		}
 		s.log.Warn("lost sight of the store's changes; loading it anew", "error", err)
-		for s.reload(s.ctx) != nil && s.ctx.Err() == nil {
-			time.Sleep(100 * time.Millisecond)
+		if err := s.reload(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.log.Error("the store cannot be loaded; trying again", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-s.ctx.Done():
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +138,7 @@ func startEtcd(flags ...string) (endpoint string, stop func(), err error) {
 		"--heartbeat-interval=20", "--election-timeout=200",
 	}, flags...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when a test panics
 	if err := cmd.Start(); err != nil {
 		return "", nil, fmt.Errorf("etcd (Debian package etcd-server): %w", err)
 	}

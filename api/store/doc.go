@@ -5,7 +5,7 @@
 // One etcd key holds one row as JSON, and one key each value that must be unique:
 //
 //	/tunbridge/schema                              version of this layout
-//	/tunbridge/incarnation                         24 random bits, made once
+//	/tunbridge/incarnation                         when it was made, in 24 bits
 //	/tunbridge/replica/<uuid>                      one per running process, on its lease
 //	/tunbridge/row/<table>/<id>                    a row
 //	/tunbridge/uniq/ip/<subnet>/<ip>               the id of the port that has the address

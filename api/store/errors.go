@@ -10,6 +10,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrTooLarge: the transaction has more rows or bytes than etcd takes at once.
 	ErrTooLarge = errors.New("transaction is too large")
+	// ErrConflict: others kept changing what the transaction had read until ctx ended.
+	ErrConflict = errors.New("conflicts with other transactions")
 	// ErrOutdated: a newer program has migrated the store; this one must not write to it.
 	ErrOutdated = errors.New("the store was migrated by a newer version: run that one")
 	// ErrClosed: the store has been closed.

@@ -22,6 +22,7 @@ const statusBatch = 1000
 type statusWriter struct {
 	store   *Store
 	replica string // etcd key that says this process lives
+	failing bool   // the last attempt did, and that has been logged
 
 	mu         sync.Mutex
 	rows       map[string]*statusRow // by etcd key
@@ -209,10 +210,16 @@ func (w *statusWriter) attempt(step func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(w.store.ctx, 5*time.Second)
 	defer cancel()
 	err := step(ctx)
-	if err == nil || w.store.ctx.Err() != nil {
+	if w.store.ctx.Err() != nil {
 		return
 	}
-	w.store.log.Warn("status is not written; trying again", "error", err)
+	if (err != nil) != w.failing {
+		w.failing = err != nil
+		w.store.log.Warn("writing what is seen of ports and hosts", "failing", w.failing, "error", err)
+	}
+	if err == nil {
+		return
+	}
 	select {
 	case <-time.After(200 * time.Millisecond):
 	case <-w.store.ctx.Done():

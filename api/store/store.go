@@ -98,10 +98,15 @@ func (s *Store) Close() error { return s.close() }
 // Snapshot is the tables as they are now.
 func (s *Store) Snapshot() *Snapshot { return s.snapshot.Load() }
 
+// mostAttempts is how often a transaction is run; with the pauses between, some 25 s. So many mean
+// that the snapshot and the truth disagree, which [Store.Check] would show.
+const mostAttempts = 1000
+
 // Update runs f and commits what it wrote. It returns when the commit is durable and in the
 // snapshot. If what f read was changed by somebody else meanwhile, f runs again: it must have no
 // other effects that may not be repeated. An error of f is returned as it is and nothing is
-// written. When ctx ends during the commit it is unknown whether it was made.
+// written. When ctx ends during the commit it is unknown whether it was made; [ErrConflict] says that
+// it was not.
 func (s *Store) Update(ctx context.Context, f func(*Tx) error) (Revision, error) {
 	newest := s.backend.alone()
 	for attempt := 0; ; attempt++ {
@@ -136,8 +141,11 @@ func (s *Store) Update(ctx context.Context, f func(*Tx) error) (Revision, error)
 		if err := s.wait(ctx, revision); err != nil {
 			return 0, err
 		}
+		if attempt == mostAttempts {
+			return 0, ErrConflict
+		}
 		if err := s.pause(ctx, attempt); err != nil {
-			return 0, fmt.Errorf("commit: conflicts with others, %d attempts: %w", attempt+1, err)
+			return 0, fmt.Errorf("%w: %w", ErrConflict, err)
 		}
 	}
 }

@@ -282,7 +282,7 @@ func (c *Controller) inspectDiff(ctx context.Context, name string) (inspect.Diff
 		return d, err
 	}
 	var view *flows.View
-	if err := loop.ask(ctx, func() { view = loop.viewer.view }); err != nil {
+	if err := loop.ask(ctx, func() { view = loop.freshView() }); err != nil {
 		return d, err
 	}
 	if view == nil {
@@ -303,4 +303,22 @@ func (c *Controller) inspectDiff(ctx context.Context, name string) (inspect.Diff
 		d.Changes = append(d.Changes, strings.TrimSuffix(line, "\n"))
 	}
 	return d, nil
+}
+
+// freshView is the view that the loop would make now if it had made none before; nil while it cannot.
+func (h *host) freshView() *flows.View {
+	m, snap := h.session.Mirror(), h.c.o.Store.Snapshot()
+	ports, ok := bridgePorts(m)
+	if !ok || h.viewer.view == nil {
+		return nil
+	}
+	vifs := vifsOf(m, m.Bridge(flows.BrInt.String()))
+	judge(snap, vifs, h.row.Hostname, h.c.o.ClaimUnbound)
+	for i := range vifs {
+		if v := &vifs[i]; v.wired != nil && h.vlans.byNetwork[v.wired.NetworkID] == 0 {
+			v.wired = nil // the loop has yet to see it
+		}
+	}
+	var w viewer
+	return w.build(snap, h.row, ports, vifs, h.vlans)
 }

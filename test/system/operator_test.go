@@ -90,6 +90,10 @@ func TestBridgesAreBroken(t *testing.T) {
 	d.plug(other, b)
 	d.become("ACTIVE", a, b)
 	d.settled(hosts...)
+	identity, err := h.Vsctl("get", "Bridge", "br-int", "datapath_id")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range []string{
 		"del-controller br-int",
 		"del-br br-tun",
@@ -124,6 +128,10 @@ func TestBridgesAreBroken(t *testing.T) {
 			if err == nil {
 				tag, _ := h.Vsctl("get", "Port", a.device(), "tag")
 				err = is(tag, fmt.Sprint(state.LocalVLANs[0].VLAN))
+			}
+			if err == nil {
+				now, _ := h.Vsctl("get", "Bridge", "br-int", "datapath_id")
+				err = is(now, identity)
 			}
 			for _, bridge := range []string{"br-int", "br-tun"} {
 				if err == nil {

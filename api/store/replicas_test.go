@@ -148,10 +148,10 @@ func TestLoadAnewAfterCompaction(t *testing.T) {
 	next := *changed
 	next.Name = "changed"
 	made := newNetwork(4)
-	revision := update(t, other, func(tx *Tx) error {
+	update(t, other, func(tx *Tx) error {
 		return first(tx.DeleteNetwork(deleted.ID), tx.PutNetwork(&next), tx.PutNetwork(made))
 	})
-	revision = update(t, other, func(tx *Tx) error { return tx.PutPort(newPort(made, 1)) })
+	revision := update(t, other, func(tx *Tx) error { return tx.PutPort(newPort(made, 1)) })
 	if _, err := client.Compact(t.Context(), int64(revision)); err != nil {
 		t.Fatal(err)
 	}

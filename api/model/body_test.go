@@ -53,7 +53,7 @@ func TestInvalidBodies(t *testing.T) {
 		{Networks, Create, `{"network":{"mtu":1.5}}`, "Invalid input for operation: '1.5' is not an integer."},
 		{Networks, Create, `{"network":{"dns_domain":"a"}}`, "Invalid input for dns_domain. Reason: 'a' is not a FQDN."},
 		{Networks, Create, `{"network":{"provider:segmentation_id":4294967296}}`, "Invalid input for provider:segmentation_id. Reason: '4294967296' is too large."},
-		{Networks, Create, `{"network":{"provider:segmentation_id":-1}}`, "Invalid input for provider:segmentation_id. Reason: '-1' is too large."},
+		{Networks, Create, `{"network":{"provider:segmentation_id":-1}}`, "Invalid input for provider:segmentation_id. Reason: '-1' should be non-negative."},
 		{Subnets, Create, `{"subnet":{` + net + `,"cidr":"10.0.0.0/8"}}`, "Failed to parse request. Required attribute 'ip_version' not specified"},
 		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":5}}`, "Invalid input for ip_version. Reason: 5 is not in valid_values."},
 		{Subnets, Create, `{"subnet":{"network_id":"nope","ip_version":4}}`, "Invalid input for network_id. Reason: 'nope' is not a valid UUID."},

@@ -24,26 +24,6 @@ type Network struct {
 	Segment Segment `api:",inline"`
 }
 
-// Segment says how a network's frames are told apart on the wire.
-type Segment struct {
-	// NetworkType is the encapsulation.
-	NetworkType string `api:"provider:network_type,post,put,max=32,filter,sort,policy=admin,ext=provider"`
-	// PhysicalNetwork is the provider network's name, for vlan and flat only.
-	PhysicalNetwork string `api:"provider:physical_network,post,put,null,max=64,filter,sort,policy=admin,ext=provider"`
-	// SegmentationID is the VNI, the GRE key or the VLAN ID.
-	SegmentationID uint32 `api:"provider:segmentation_id,post,put,null,filter,sort,policy=admin,ext=provider"`
-}
-
-// The encapsulations a network may have.
-const (
-	TypeVXLAN  = "vxlan"
-	TypeGeneve = "geneve"
-	TypeGRE    = "gre"
-	TypeVLAN   = "vlan"
-	TypeFlat   = "flat"
-	TypeLocal  = "local"
-)
-
 // NetworkView is a network as the API shows it.
 type NetworkView struct {
 	*Network

@@ -1,0 +1,60 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Segment says how a network's frames are told apart on the wire.
+type Segment struct {
+	// NetworkType is how frames travel between hosts: vxlan, gre, geneve, vlan, flat, or local for not
+	// at all.
+	NetworkType string `api:"provider:network_type,post,put,max=32,filter,sort,policy=admin,ext=provider"`
+	// PhysicalNetwork is the provider network's name, for vlan and flat only.
+	PhysicalNetwork string `api:"provider:physical_network,post,put,null,max=64,filter,sort,policy=admin,ext=provider"`
+	// SegmentationID is the VNI, the GRE key or the VLAN ID. That of a vlan network can be changed.
+	SegmentationID uint32 `api:"provider:segmentation_id,post,put,null,min=0,filter,sort,policy=admin,ext=provider"`
+}
+
+// The network types.
+const (
+	TypeVXLAN  = "vxlan"
+	TypeGeneve = "geneve"
+	TypeGRE    = "gre"
+	TypeVLAN   = "vlan"
+	TypeFlat   = "flat"
+	TypeLocal  = "local"
+)
+
+// The largest segmentation ids; the least is 1 for all types.
+const (
+	MaxVNI    = 1<<24 - 1 // of vxlan (RFC 7348 §5) and geneve (RFC 8926 §3.4)
+	MaxGREKey = 1<<32 - 1 // RFC 2890 §2.1
+	MaxVLAN   = 4094      // IEEE 802.1Q §9.6
+)
+
+// Overlay reports whether frames travel in tunnels between hosts.
+func (s Segment) Overlay() bool {
+	return s.NetworkType == TypeVXLAN || s.NetworkType == TypeGRE || s.NetworkType == TypeGeneve
+}
+
+// Provider reports whether frames travel on a physical network.
+func (s Segment) Provider() bool { return s.NetworkType == TypeFlat || s.NetworkType == TypeVLAN }
+
+// Reaches is nil if the host can take part in the network, or says what the host lacks and where to
+// set it. A port on a host that does not reach its network cannot be bound.
+func (h *Host) Reaches(n *Network) error {
+	s := n.Segment
+	switch {
+	case s.Provider() && h.BridgeMappings[s.PhysicalNetwork] == "":
+		return fmt.Errorf("host %s has no bridge for physical network %s: add %s:BRIDGE to external_ids:tunbridge-bridge-mappings on the host",
+			h.Hostname, s.PhysicalNetwork, s.PhysicalNetwork)
+	case s.Overlay() && !h.EncapIP.IsValid():
+		return fmt.Errorf("host %s has no address for tunnels: set external_ids:tunbridge-encap-ip on the host", h.Hostname)
+	case s.Overlay() && !slices.Contains(h.EncapTypes, s.NetworkType):
+		return fmt.Errorf("host %s does not take part in %s tunnels: external_ids:tunbridge-encap-types on the host has only %s",
+			h.Hostname, s.NetworkType, strings.Join(h.EncapTypes, ","))
+	}
+	return nil
+}

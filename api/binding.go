@@ -1,7 +1,7 @@
 package api
 
 import (
-	"slices"
+	"fmt"
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
@@ -21,9 +21,8 @@ func bind(t *store.Tables, p *model.Port) (host, vifType string, details *model.
 		}
 		host = claim.Host
 	}
-	h, known := t.HostByName(host)
-	n, ok := t.Network(p.NetworkID)
-	if !known || !ok || p.VNICType != model.VNICNormal || !carries(h, n) {
+	h, err := bindTo(t, p, host)
+	if err != nil {
 		return host, model.VIFBindingFailed, nil
 	}
 	return host, model.VIFOVS, &model.VIFDetails{
@@ -33,7 +32,29 @@ func bind(t *store.Tables, p *model.Port) (host, vifType string, details *model.
 	}
 }
 
-// carries reports whether a host can take part in a network.
-func carries(h *model.Host, n *model.Network) bool {
-	return h.EncapIP.IsValid() && slices.Contains(h.EncapTypes, n.Segment.NetworkType)
+// bindTo finds the host that a port is to be bound to, or says why it cannot be.
+func bindTo(t *store.Tables, p *model.Port, host string) (*model.Host, error) {
+	h, known := t.HostByName(host)
+	if !known {
+		return nil, fmt.Errorf("host %s is not enrolled: binding:host_id must be the external_ids:hostname of a host", host)
+	}
+	if p.VNICType != model.VNICNormal {
+		return nil, fmt.Errorf("binding:vnic_type %s cannot be bound: only %s can", p.VNICType, model.VNICNormal)
+	}
+	n, ok := t.Network(p.NetworkID)
+	if !ok {
+		return nil, fmt.Errorf("network %s is gone", p.NetworkID)
+	}
+	return h, h.Reaches(n)
+}
+
+// warnUnbound logs why a port that was just written cannot be bound. The API itself has no words for it
+// but binding_failed.
+func (s *Server) warnUnbound(t *store.Tables, v view) {
+	p, ok := v.(*model.PortView)
+	if !ok || p.VIFType != model.VIFBindingFailed {
+		return
+	}
+	_, err := bindTo(t, p.Port, p.HostID)
+	s.log.Warn("port cannot be bound", "port", p.ID, "host", p.HostID, "reason", err)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
@@ -85,12 +86,30 @@ func takenError(taken *store.UniqueError) (*Error, bool) {
 	case "ip":
 		return addressTaken(parts[2], parts[1]), true
 	case "segment":
-		return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %s is in use.", parts[len(parts)-1]), true
+		return segmentTaken(parts[1:])
 	case "cidr":
 		cidr := strings.ReplaceAll(parts[2], "%2F", "/")
 		return &Error{http.StatusBadRequest, "InvalidInput", overlaps(cidr, parts[1]).Message}, true
 	}
 	return errInternal, false
+}
+
+// segmentTaken names a segment by the parts of its key: type, physical network, number.
+func segmentTaken(parts []string) (*Error, bool) {
+	if len(parts) != 3 {
+		return errInternal, false
+	}
+	physicalNetwork, err := url.PathUnescape(parts[1])
+	if err != nil {
+		return errInternal, false
+	}
+	switch parts[0] {
+	case model.TypeFlat:
+		return conflict("FlatNetworkInUse", "Unable to create the flat network. Physical network %s is in use.", physicalNetwork), true
+	case model.TypeVLAN:
+		return conflict("VlanIdInUse", "Unable to create the network. The VLAN %s on physical network %s is in use.", parts[2], physicalNetwork), true
+	}
+	return conflict("TunnelIdInUse", "Unable to create the network. The tunnel ID %s is in use.", parts[2]), true
 }
 
 func addressTaken(address, subnet string) *Error {

@@ -249,6 +249,7 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 			return notFound(h.schema(), id.String())
 		}
 		h.derive(t, v)
+		h.warnUnbound(t, v)
 		all[i] = v
 	}
 	if bulk {
@@ -293,6 +294,7 @@ func (h handlers) update(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.derive(t, v)
+	h.warnUnbound(t, v)
 	h.write(w, r, http.StatusOK, q, v)
 	return nil
 }

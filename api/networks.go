@@ -1,16 +1,13 @@
 package api
 
 import (
-	"errors"
 	"iter"
-	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
-	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
 )
@@ -64,31 +61,15 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 	if err := c.setAttributes(model.Create, model.Networks, in, row.ProjectID); err != nil {
 		return uuid.Nil, err
 	}
-	segment, err := n.allocateSegment(tx, row.Segment)
-	if err != nil {
+	numbered := in.Given("provider:segmentation_id") && !in.Null("provider:segmentation_id")
+	var err error
+	if row.Segment, err = n.segments.take(tx, row.Segment, numbered); err != nil {
 		return uuid.Nil, err
 	}
-	row.Segment = segment
-	if row.MTU, err = n.networkMTU(row.MTU); err != nil {
+	if row.MTU, err = n.mtus.fit(row.Segment, row.MTU); err != nil {
 		return uuid.Nil, err
 	}
 	return row.ID, tx.PutNetwork(row)
-}
-
-// vxlanOverhead is what VXLAN adds to a packet over IPv4, in bytes: IPv4 20, UDP 8, VXLAN 8 and the
-// inner Ethernet header 14 (RFC 7348 §5).
-const vxlanOverhead = 50
-
-// networkMTU is the MTU asked for, if the underlay can carry it, or the largest that it can for 0.
-func (n networks) networkMTU(wanted int) (int, error) {
-	largest := n.mtu - vxlanOverhead
-	if wanted > largest {
-		return 0, model.InvalidInput("Requested MTU is too big, maximum is %d", largest)
-	}
-	if wanted == 0 {
-		return largest, nil
-	}
-	return wanted, nil
 }
 
 func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error {
@@ -98,12 +79,14 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 	}
 	row := *old
 	in.Apply(&model.NetworkView{Network: &row})
-	if row.Segment != old.Segment {
-		return model.InvalidInput("Plugin does not support updating the following provider network attributes: %s", providerAttributes(in))
-	}
 	var err error
-	if row.MTU, err = n.networkMTU(row.MTU); err != nil {
+	if row.Segment, err = n.segments.renumber(old.Segment, in, row.Segment); err != nil {
 		return err
+	}
+	if in.Given("mtu") {
+		if row.MTU, err = n.mtus.fit(row.Segment, row.MTU); err != nil {
+			return err
+		}
 	}
 	if row.MTU < old.MTU {
 		for s := range tx.SubnetsOf(row.ID) {
@@ -124,28 +107,6 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 	}
 	touch(&row.Common)
 	return tx.PutNetwork(&row)
-}
-
-func providerAttributes(in *model.Input) string {
-	var names []string
-	for _, a := range in.GivenAttributes() {
-		if a.Extension == "provider" {
-			names = append(names, a.Name)
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
-// checkMTU refuses an MTU below the least that the subnet's IP version allows (RFC 791, RFC 8200 §5).
-func checkMTU(n *model.Network, s *model.Subnet) error {
-	least := 68
-	if s.IPVersion == 6 {
-		least = 1280
-	}
-	if n.MTU < least {
-		return conflict("NetworkMTUSubnetConflict", "MTU of %s is not valid, subnet requires a minimum of %d", n.ID, least)
-	}
-	return nil
 }
 
 func (networks) retag(tx *store.Tx, v view, tags []string) error {
@@ -189,29 +150,3 @@ func networkFor(t *store.Tables, c *Caller, id uuid.UUID) (*model.Network, error
 	}
 	return n, nil
 }
-
-// allocateSegment takes the segment that was asked for, or chooses one.
-func (n networks) allocateSegment(tx *store.Tx, asked model.Segment) (model.Segment, error) {
-	switch {
-	case asked == model.Segment{}:
-		asked.NetworkType = model.TypeVXLAN
-	case asked.NetworkType == "":
-		return asked, model.InvalidInput("network_type required")
-	case asked.NetworkType != model.TypeVXLAN:
-		return asked, model.InvalidInput("network_type value '%s' not supported", model.Quote(asked.NetworkType))
-	case asked.PhysicalNetwork != "":
-		return asked, model.InvalidInput("provider:physical_network specified for %s network", asked.NetworkType)
-	case asked.SegmentationID > maxVNI:
-		return asked, model.InvalidInput("provider:segmentation_id %d is too large for %s networks, maximum is %d", asked.SegmentationID, asked.NetworkType, maxVNI)
-	case asked.SegmentationID != 0:
-		return asked, nil // PutNetwork finds out whether it is free
-	}
-	chosen, err := ipam.Segment(tx, asked.NetworkType, asked.PhysicalNetwork, n.vxlan)
-	if errors.Is(err, ipam.ErrExhausted) {
-		return chosen, &Error{http.StatusServiceUnavailable, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation."}
-	}
-	return chosen, err
-}
-
-// maxVNI is the largest VXLAN network identifier (RFC 7348 §5).
-const maxVNI = 1<<24 - 1

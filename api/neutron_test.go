@@ -67,7 +67,11 @@ func TestNeutronAnswers(t *testing.T) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	b := newBench(t, func(o *Options) { o.Authenticate = recordedCaller })
+	b := newBench(t, func(o *Options) {
+		o.Authenticate = recordedCaller
+		o.Segments.Flat = []string{"physnet1", "public"}
+		o.Segments.VLAN = vlanRanges("physnet2:1:99", "physnet1:100:199")
+	})
 	b.host("h1", "h2")
 	ids := make(map[string]string) // recorded → ours
 	back := make(map[string]string)
@@ -217,6 +221,9 @@ func compareResource(t *testing.T, where string, want, got map[string]any) {
 				t.Errorf("%s: no %s", where, name)
 			}
 			continue
+		}
+		if name == "provider:segmentation_id" && (w == nil) != (g == nil) {
+			t.Errorf("%s: segmentation id %v, not as %v", where, g, w)
 		}
 		if w != nil && g != nil && fmt.Sprintf("%T", w) != fmt.Sprintf("%T", g) {
 			t.Errorf("%s: %s is %v, not as %v", where, name, g, w)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
 )
@@ -124,7 +123,7 @@ func TestBinding(t *testing.T) {
 		}
 	}
 	b.must("PUT", "/v2.0/ports/"+bound, `{"port":{"binding:host_id":null,"binding:profile":{},"device_id":"","device_owner":"","dns_name":""}}`, "port")
-	expect("unbound by Nova", bound, " unbound <nil> <nil> <nil> ACTIVE")
+	expect("unbound by Nova", bound, " unbound <nil> <nil> <nil> DOWN")
 	mac := b.must("GET", "/v2.0/ports/"+unbound, "", "port")["mac_address"]
 	b.refused("PUT", "/v2.0/ports/"+unbound, `{"port":{"mac_address":"fa:16:3e:ff:ff:ff"}}`, 409, "PortBound",
 		fmt.Sprintf("Unable to complete operation on port %s, port is already bound, port type: ovs, old_mac %s, new_mac fa:16:3e:ff:ff:ff.", unbound, mac))
@@ -170,33 +169,6 @@ func TestUpdatePort(t *testing.T) {
 	if p = put(`"mac_address":"fa:16:3e:01:02:03"`); addresses(p) != "10.0.0.7 fd00::f816:3eff:fe01:203" {
 		t.Errorf("with another MAC: %v", addresses(p))
 	}
-}
-
-func TestNetworkRules(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.VXLANRanges = []ipam.Range{{First: 7, Last: 8}}; o.MTU = 9000 })
-	first := b.must("POST", "/v2.0/networks", `{"network":{}}`, "network")
-	if fmt.Sprint(first["mtu"]) != "8950" {
-		t.Errorf("the MTU over an underlay of 9000: %v", first["mtu"])
-	}
-	id := first["id"].(string)
-	second := b.must("POST", "/v2.0/networks", `{"network":{}}`, "network")
-	if vnis := fmt.Sprint(first["provider:segmentation_id"], " ", second["provider:segmentation_id"]); vnis != "7 8" && vnis != "8 7" {
-		t.Errorf("VNIs %s", vnis)
-	}
-	b.refused("POST", "/v2.0/networks", `{"network":{}}`, 503, "NoNetworkAvailable", "Unable to create the network. No tenant network is available for allocation.")
-	b.refused("POST", "/v2.0/networks", `{"network":{"provider:network_type":"vxlan","provider:segmentation_id":7}}`, 409, "TunnelIdInUse", "Unable to create the network. The tunnel ID 7 is in use.")
-	b.refused("POST", "/v2.0/networks", `{"network":{"provider:network_type":"vxlan","provider:segmentation_id":16777216}}`, 400, "InvalidInput",
-		"Invalid input for operation: provider:segmentation_id 16777216 is too large for vxlan networks, maximum is 16777215.")
-	b.refused("POST", "/v2.0/networks", `{"network":{"provider:network_type":"flat","provider:physical_network":"p"}}`, 400, "InvalidInput", "Invalid input for operation: network_type value 'flat' not supported.")
-	b.refused("PUT", "/v2.0/networks/"+id, `{"network":{"provider:segmentation_id":9}}`, 400, "InvalidInput",
-		"Invalid input for operation: Plugin does not support updating the following provider network attributes: provider:segmentation_id.")
-	b.subnet(id, "fd00::/64", "")
-	b.refused("PUT", "/v2.0/networks/"+id, `{"network":{"mtu":1279}}`, 409, "NetworkMTUSubnetConflict", "MTU of "+id+" is not valid, subnet requires a minimum of 1280")
-	b.must("PUT", "/v2.0/networks/"+id, `{"network":{"mtu":1280}}`, "network")
-	if n := b.must("PUT", "/v2.0/networks/"+id, `{"network":{"mtu":0}}`, "network"); fmt.Sprint(n["mtu"]) != "8950" {
-		t.Errorf("mtu 0 is %v", n["mtu"])
-	}
-	b.must("POST", "/v2.0/networks", `{"network":{"provider:network_type":"vxlan","provider:segmentation_id":5000}}`, "network")
 }
 
 func TestSubnetRules(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
-	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/store"
 )
 
@@ -28,10 +27,9 @@ type Options struct {
 	Store *store.Store
 	// Logger gets one line for each request and the stack of each panic; nil is slog's default.
 	Logger *slog.Logger
-	// VXLANRanges are the VNIs for networks whose creator names none; empty is 1 to 1048575.
-	VXLANRanges []ipam.Range
-	// MTU is the underlay's, in bytes; 0 is 1500.
-	MTU int
+	// Segments says which networks there can be, MTUs how large their packets.
+	Segments Segments
+	MTUs     MTUs
 	// Authenticate says who makes a request; its error, best an *Error, is the answer. Nil takes
 	// everybody for an administrator.
 	Authenticate func(*http.Request) (*Caller, error)
@@ -45,8 +43,8 @@ type Server struct {
 
 	store        *store.Store
 	log          *slog.Logger
-	vxlan        []ipam.Range
-	mtu          int
+	segments     Segments
+	mtus         MTUs
 	authenticate func(*http.Request) (*Caller, error)
 	router       *mux.Router
 	routes       []Route
@@ -54,21 +52,16 @@ type Server struct {
 
 // New returns a server. It reads and writes the store and starts nothing.
 func New(o Options) *Server {
-	s := &Server{store: o.Store, log: o.Logger, vxlan: o.VXLANRanges, mtu: o.MTU, authenticate: o.Authenticate}
+	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, authenticate: o.Authenticate}
 	if s.log == nil {
 		s.log = slog.Default()
-	}
-	if len(s.vxlan) == 0 {
-		s.vxlan = []ipam.Range{{First: 1, Last: 1<<20 - 1}}
-	}
-	if s.mtu == 0 {
-		s.mtu = 1500
 	}
 	if s.authenticate == nil {
 		s.authenticate = unauthenticated
 	}
 	s.routes = s.declareRoutes()
 	s.router = newRouter(s.routes)
+	s.mtus.warn(s.log, &s.store.Snapshot().Tables)
 	return s
 }
 

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +24,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tunbridge/tunbridge/api"
-	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/store"
 	"github.com/tunbridge/tunbridge/controller"
 )
@@ -52,10 +50,9 @@ type serve struct {
 	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
 	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
 	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
-	VXLANRange        string          `name:"vxlan-range" help:"VNIs for tenant networks." default:"1:1048575"`
-	UnderlayMTU       int             `name:"underlay-mtu" help:"MTU of the network between the hosts, bytes." default:"1500"`
-	Insecure          bool            `help:"Allow listeners beyond loopback without TLS or authentication."`
-	LogLevel          slog.Level      `help:"debug, info, warn or error." default:"info"`
+	networkKeys
+	Insecure bool       `help:"Allow listeners beyond loopback without TLS or authentication."`
+	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
 // Run serves until SIGINT or SIGTERM.
@@ -67,9 +64,13 @@ func (s *serve) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
-	low, high, err := numberRange(s.VXLANRange)
+	segments, err := s.segments()
 	if err != nil {
-		return fmt.Errorf("vxlan-range: %w", err)
+		return err
+	}
+	mtus, err := s.mtus()
+	if err != nil {
+		return err
 	}
 	hostTLS, err := tlsConfig(s.TLSCert, s.TLSKey, s.TLSCA)
 	if err != nil {
@@ -86,7 +87,7 @@ func (s *serve) Run() error {
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
 		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(),
 	})
-	neutron := api.New(api.Options{Store: truth, Logger: log, VXLANRanges: []ipam.Range{{First: low, Last: high}}, MTU: s.UnderlayMTU})
+	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus})
 
 	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
 	if err != nil {
@@ -274,15 +275,4 @@ func metrics(ctl *controller.Controller, truth *store.Store) http.Handler {
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/", api.Health(truth.ReadIndex))
 	return mux
-}
-
-// numberRange reads "LOW:HIGH".
-func numberRange(s string) (low, high uint32, err error) {
-	a, b, ok := strings.Cut(s, ":")
-	l, err1 := strconv.ParseUint(a, 10, 32)
-	h, err2 := strconv.ParseUint(b, 10, 32)
-	if !ok || err1 != nil || err2 != nil || l < 1 || l > h {
-		return 0, 0, fmt.Errorf("%q: want LOW:HIGH", s)
-	}
-	return uint32(l), uint32(h), nil
 }

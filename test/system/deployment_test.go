@@ -96,8 +96,11 @@ func prepare(t *testing.T) *deployment {
 		if !t.Failed() {
 			d.verify()
 		}
-		if err := d.process.Stop(10 * time.Second); err != nil {
-			t.Error(err)
+		if err := errors.Join(d.process.Stop(10*time.Second), d.process.Wait()); err != nil {
+			t.Errorf("the controller, asked to end: %v", err)
+		}
+		if log := d.log(); strings.Contains(log, "panic") || strings.Contains(log, "DATA RACE") {
+			t.Error("the controller's log tells of a panic, or of a race")
 		}
 		if t.Failed() {
 			t.Logf("the controller's log ends with\n%s", tail(d.log(), 60))

@@ -136,10 +136,10 @@ func TestSystemIDIsClaimedTwice(t *testing.T) {
 		return err
 	})
 	d.settled(twin)
-	for _, process := range []*testbed.Process{h.OVSDB(), h.Vswitchd()} {
-		if err := process.Signal(resume); err != nil {
-			t.Fatal(err)
-		}
+	// Of the first only the database comes back: its switch, at the same address here and with the same
+	// datapath-ids, could not be told from the second's.
+	if err := h.OVSDB().Signal(resume); err != nil {
+		t.Fatal(err)
 	}
 	time.Sleep(1500 * time.Millisecond) // for the first to try again
 	if state, err := d.host(h.SystemID()); err != nil || state.Hostname != "twin" || unsettled(state) != nil {

@@ -101,7 +101,7 @@ func randomPrefix() string {
 	return "tb" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:4]
 }
 
-// Prefix of the bed's namespaces: <prefix>ul, <prefix>-<host>, <prefix>-<vm>.
+// Prefix of the bed's namespaces: <prefix>ul, <prefix>-<name of a host, VM, network or machine>.
 func (b *Bed) Prefix() string { return b.prefix }
 
 // Dir holds one directory per host, with its database, sockets and logs.
@@ -140,7 +140,7 @@ func (b *Bed) Wire() error {
 			return fmt.Errorf("bridge %s: %w", br.name, err)
 		}
 	}
-	if err := setAddress(nl, managementBridge, netip.PrefixFrom(ManagementAddr, 16)); err != nil {
+	if err := b.Underlay.addAddress(managementBridge, netip.PrefixFrom(ManagementAddr, 16)); err != nil {
 		return err
 	}
 	b.wired = true
@@ -158,13 +158,26 @@ func (b *Bed) wire(bridge, port string, ns Namespace, device string, mtu int) er
 	if err := addVeth(nl, port, ns, device, mtu, nil); err != nil {
 		return err
 	}
-	br, err := nl.LinkByName(bridge)
+	return b.bridge(port, bridge)
+}
+
+// bridge makes a port in the underlay namespace part of a bridge there, or of none: "".
+func (b *Bed) bridge(port, bridge string) error {
+	nl, err := b.Underlay.netlink()
 	if err != nil {
-		return fmt.Errorf("bridge %s: %w", bridge, err)
+		return err
 	}
+	defer nl.Close()
 	link, err := nl.LinkByName(port)
 	if err != nil {
 		return fmt.Errorf("link %s: %w", port, err)
+	}
+	if bridge == "" {
+		return nl.LinkSetNoMaster(link)
+	}
+	br, err := nl.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", bridge, err)
 	}
 	if err := nl.LinkSetMaster(link, br); err != nil {
 		return fmt.Errorf("link %s: join %s: %w", port, bridge, err)

@@ -10,7 +10,8 @@
 //     ([VM]: a namespace with eth0) plugged the way os-vif plugs them. The hosts
 //     share an underlay (MTU 1700) and a management network, both Linux bridges
 //     in the bed's underlay namespace; a controller runs in there, at
-//     [ManagementAddr].
+//     [ManagementAddr]. A [Physical] network beside them has VLANs and machines
+//     that are no hosts ([Machine]).
 //   - [CheapHost] (any user): the same two daemons with --enable-dummy=override.
 //     Ports are dummies: packets are injected by hand, what a port sends is
 //     recorded. No traffic, no tunnels, but a real OpenFlow pipeline in 0.1 s.
@@ -20,5 +21,6 @@
 // the state recorded on disk. Two beds never meet: every bed has a prefix of
 // its own, and every interface lives in one of its namespaces.
 //
-// Read bed.go first, then host.go or cheap.go; switch.go runs the daemons.
+// Read bed.go first, then host.go or cheap.go; physical.go is what lies outside,
+// switch.go runs the daemons.
 package testbed

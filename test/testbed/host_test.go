@@ -25,6 +25,13 @@ func twoHosts(t *testing.T) (bed *testbed.Bed, a, b *testbed.VM) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a, b = tunnel(t, bed, hosts)
+	return bed, a, b
+}
+
+// tunnel does so for hosts that are there.
+func tunnel(t *testing.T, bed *testbed.Bed, hosts []*testbed.Host) (a, b *testbed.VM) {
+	t.Helper()
 	var vms []*testbed.VM
 	for i, h := range hosts {
 		peer := hosts[1-i]
@@ -47,7 +54,7 @@ func twoHosts(t *testing.T) (bed *testbed.Bed, a, b *testbed.VM) {
 	if err := bed.WarmTunnels(); err != nil {
 		t.Fatal(err)
 	}
-	return bed, vms[0], vms[1]
+	return vms[0], vms[1]
 }
 
 func forward(t *testing.T, h *testbed.Host, vm *testbed.VM, peer netip.Addr) {
@@ -55,9 +62,13 @@ func forward(t *testing.T, h *testbed.Host, vm *testbed.VM, peer netip.Addr) {
 	if out, err := h.Vsctl("get", "Interface", vm.Device(), "ofport"); err != nil || out != "1" {
 		t.Fatalf("ofport of %s: %q, error %v", vm.Device(), out, err)
 	}
+	dst := "tun_dst"
+	if peer.Is6() {
+		dst = "tun_ipv6_dst"
+	}
 	err := h.Client().OpenFlow.AddFlowBundle("br-int", func(tx *ovs.FlowTransaction) error {
 		tx.Add(
-			&ovs.Flow{InPort: 1, Actions: []ovs.Action{ovs.SetTunnel(vni), ovs.SetField(peer.String(), "tun_dst"), ovs.Output(100)}},
+			&ovs.Flow{InPort: 1, Actions: []ovs.Action{ovs.SetTunnel(vni), ovs.SetField(peer.String(), dst), ovs.Output(100)}},
 			&ovs.Flow{InPort: 100, Matches: []ovs.Match{ovs.TunnelID(vni)}, Actions: []ovs.Action{ovs.Output(1)}},
 		)
 		return tx.Commit()

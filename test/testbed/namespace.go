@@ -16,6 +16,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // commandTimeout ends a command that should have ended long ago.
@@ -211,15 +212,41 @@ func up(nl *netlink.Handle, name string, linkLocal bool) error {
 	return nil
 }
 
-// setAddress gives a link an address it may have already.
-func setAddress(nl *netlink.Handle, name string, p netip.Prefix) error {
-	link, err := nl.LinkByName(name)
+// addAddress gives a link an address, which it may have already. An IPv6 address
+// may be used at once (no duplicate address detection).
+func (n Namespace) addAddress(device string, p netip.Prefix) error {
+	return n.address(device, p, (*netlink.Handle).AddrReplace)
+}
+
+// dropAddress takes an address off a link.
+func (n Namespace) dropAddress(device string, p netip.Prefix) error {
+	return n.address(device, p, (*netlink.Handle).AddrDel)
+}
+
+func (n Namespace) address(device string, p netip.Prefix, set func(*netlink.Handle, netlink.Link, *netlink.Addr) error) error {
+	nl, err := n.netlink()
 	if err != nil {
-		return fmt.Errorf("link %s: %w", name, err)
+		return err
 	}
-	ipnet := &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-	if err := nl.AddrReplace(link, &netlink.Addr{IPNet: ipnet}); err != nil {
-		return fmt.Errorf("link %s: address %s: %w", name, p, err)
+	defer nl.Close()
+	link, err := nl.LinkByName(device)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", device, err)
+	}
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	if err := set(nl, link, a); err != nil {
+		return fmt.Errorf("link %s: address %s: %w", device, p, err)
 	}
 	return nil
+}
+
+// finishChecksums makes eth0 send what it sends with its checksums. A veth leaves
+// that to the other end, and Open vSwitch, which reads the frames from a packet
+// socket, would put them into tunnels as they are.
+func (n Namespace) finishChecksums() error {
+	_, err := n.Exec("ethtool", "-K", "eth0", "tx", "off")
+	return err
 }

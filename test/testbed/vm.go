@@ -3,8 +3,6 @@ package testbed
 import (
 	"fmt"
 	"net/netip"
-
-	"github.com/vishvananda/netlink"
 )
 
 // VM stands for an instance: a namespace with eth0, whose other end is plugged
@@ -51,9 +49,7 @@ func (vm *VM) Plug() error {
 	if err := addVeth(nl, vm.Device(), vm.Namespace, "eth0", 1500, vm.MAC); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
-	// A veth hands over packets whose checksums are not finished; Open vSwitch, which
-	// reads them from a packet socket, would put them into tunnels like that.
-	if _, err := vm.Exec("ethtool", "-K", "eth0", "tx", "off"); err != nil {
+	if err := vm.finishChecksums(); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
 	return vm.Host.plug(vm.VIF)
@@ -90,24 +86,8 @@ func (vm *VM) Remove() error {
 // AddAddress gives eth0 an address by hand. An IPv6 address may be used at once
 // (no duplicate address detection).
 func (vm *VM) AddAddress(p netip.Prefix) error {
-	nl, err := vm.netlink()
-	if err != nil {
-		return err
-	}
-	defer nl.Close()
-	link, err := nl.LinkByName("eth0")
-	if err != nil {
+	if err := vm.addAddress("eth0", p); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
-	}
-	addr, err := netlink.ParseAddr(p.String())
-	if err != nil {
-		return err
-	}
-	if p.Addr().Is6() {
-		addr.Flags = 0x02 // IFA_F_NODAD, linux/if_addr.h
-	}
-	if err := nl.AddrAdd(link, addr); err != nil {
-		return fmt.Errorf("vm %s: address %s: %w", vm.Name, p, err)
 	}
 	return nil
 }

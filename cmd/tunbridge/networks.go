@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tunbridge/tunbridge/api"
 	"github.com/tunbridge/tunbridge/api/ipam"
@@ -29,6 +30,10 @@ func (k *networkKeys) segments() (api.Segments, error) {
 func (k *networkKeys) mtus() (api.MTUs, error) {
 	m := api.MTUs{Underlay: k.UnderlayMTU, UnderlayIPv6: k.UnderlayIPVersion == 6, Physical: make(map[string]int)}
 	for _, p := range k.PhysicalNetworkMTUs {
+		if !slices.Contains(k.FlatNetworks, p.PhysicalNetwork) && !slices.Contains(k.FlatNetworks, "*") &&
+			!slices.ContainsFunc(k.VLANRanges, func(v ipam.VLANRange) bool { return v.PhysicalNetwork == p.PhysicalNetwork }) {
+			return m, fmt.Errorf("physical-network-mtus: %s is in neither flat-networks nor vlan-ranges", p.PhysicalNetwork)
+		}
 		m.Physical[p.PhysicalNetwork] = p.MTU
 	}
 	if k.UnderlayMTU < 576 {

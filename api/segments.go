@@ -161,8 +161,11 @@ func (s Segments) choose(tx *store.Tx, networkType, physicalNetwork string) (mod
 }
 
 // renumber is what an update makes of a network's segment. As with Neutron's Open vSwitch driver, only
-// the number of a vlan network can be changed, and with ports bound too.
+// the number of a vlan network can be changed, and with ports bound too; null changes nothing.
 func (s Segments) renumber(was model.Segment, in *model.Input, asked model.Segment) (model.Segment, error) {
+	if in.Null("provider:physical_network") {
+		asked.PhysicalNetwork = was.PhysicalNetwork
+	}
 	switch {
 	case asked.NetworkType != was.NetworkType || asked.PhysicalNetwork != was.PhysicalNetwork:
 		return was, model.InvalidInput("Plugin does not support updating the following provider network attributes: provider:network_type, provider:physical_network")

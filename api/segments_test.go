@@ -234,7 +234,7 @@ func TestSegmentUpdate(t *testing.T) {
 	b.must("POST", "/v2.0/networks", segmentBody("vlan", "physnet1", "6"), "network")
 	n := b.must("POST", "/v2.0/networks", segmentBody("vlan", "physnet1", "5"), "network")["id"].(string)
 	path := "/v2.0/networks/" + n
-	for _, same := range []string{segmentBody("vlan", "physnet1", "5"), segmentBody("vlan", "", ""), segmentBody("", "", "null")} {
+	for _, same := range []string{segmentBody("vlan", "physnet1", "5"), segmentBody("vlan", "", ""), segmentBody("", "", "null"), `{"network":{"provider:physical_network":null}}`} {
 		if got := b.must("PUT", path, same, "network"); provider(got) != "vlan physnet1 5" || fmt.Sprint(got["revision_number"]) != "1" {
 			t.Errorf("%s: %s at revision %v", same, provider(got), got["revision_number"])
 		}

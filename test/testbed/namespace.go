@@ -169,9 +169,14 @@ func (n Namespace) netlink() (*netlink.Handle, error) {
 }
 
 // addVeth makes a veth pair: port in the namespace of nl, device in ns, both up.
-// The bridge's end gets no IPv6 address of its own; the other's is up to peerMAC:
-// a VM has one, a host's NIC has not.
+// The port gets no IPv6 address of its own; the device's is up to peerMAC: a VM
+// has one, a host's NIC has not. A VM starts with an MTU of 1500, and may set as
+// much as its port has.
 func addVeth(nl *netlink.Handle, port string, ns Namespace, device string, mtu int, peerMAC net.HardwareAddr) error {
+	deviceMTU := mtu
+	if peerMAC != nil {
+		deviceMTU = 1500
+	}
 	fd, err := netns.GetFromName(ns.name)
 	if err != nil {
 		return fmt.Errorf("namespace %s: %w", ns.name, err)
@@ -182,7 +187,7 @@ func addVeth(nl *netlink.Handle, port string, ns Namespace, device string, mtu i
 		PeerName:         device,
 		PeerNamespace:    netlink.NsFd(fd),
 		PeerHardwareAddr: peerMAC,
-		PeerMTU:          uint32(mtu),
+		PeerMTU:          uint32(deviceMTU),
 	}
 	if err := nl.LinkAdd(veth); err != nil {
 		return fmt.Errorf("link %s: %w", port, err)

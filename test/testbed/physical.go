@@ -122,7 +122,7 @@ func (m *Machine) connect(p *Physical, port string, vlan int, addresses []netip.
 		return err
 	}
 	defer nl.Close()
-	if err := addVeth(nl, port, m.Namespace, "eth0", 1500, m.MAC); err != nil {
+	if err := addVeth(nl, port, m.Namespace, "eth0", UnderlayMTU, m.MAC); err != nil {
 		return err
 	}
 	if err := m.finishChecksums(); err != nil {

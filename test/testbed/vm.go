@@ -46,7 +46,7 @@ func (vm *VM) Plug() error {
 		return err
 	}
 	defer nl.Close()
-	if err := addVeth(nl, vm.Device(), vm.Namespace, "eth0", 1500, vm.MAC); err != nil {
+	if err := addVeth(nl, vm.Device(), vm.Namespace, "eth0", UnderlayMTU, vm.MAC); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
 	if err := vm.finishChecksums(); err != nil {

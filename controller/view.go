@@ -2,7 +2,6 @@ package controller
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 
 	"github.com/google/uuid"
@@ -105,7 +104,6 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 		}
 		n.Local = append(n.Local, p)
 	}
-	members := map[netip.Addr]bool{}
 	for port := range snap.PortsOf(id) {
 		if port.DeviceOwner == model.OwnerDHCP {
 			n.DHCP = port
@@ -118,7 +116,7 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 				continue
 			}
 			h, enrolled := snap.HostByName(holder)
-			if !enrolled || !h.EncapIP.IsValid() {
+			if !enrolled {
 				continue
 			}
 			if p == nil || p.Port != port || p.Host != h {
@@ -126,12 +124,7 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 			}
 		}
 		n.Remote = append(n.Remote, p)
-		members[p.Host.EncapIP] = true
 	}
 	slices.SortFunc(n.Remote, func(a, b *flows.RemotePort) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	for addr := range members {
-		n.Members = append(n.Members, addr)
-	}
-	slices.SortFunc(n.Members, netip.Addr.Compare)
 	return n
 }

@@ -87,9 +87,12 @@ a bit.
 		p("| %s | %s | %d | %d–%d | %s |", r.Name, r.Field, r.Bits, r.First.Number, r.Last.Number, r.Purpose)
 	}
 	p(`
-Groups: the id of a network's flood set is its local VLAN, on both bridges; beyond %d members its
-buckets are groups with the id part<<16 | local VLAN. Bucket ids are port keys on br-int and tunnel
-addresses, as numbers, on br-tun. Meters: the id is the port's key.
+Groups, on both bridges: the id of a network's flood set is its local VLAN; 0x2000 | local VLAN is that
+of the set which unicast to an unknown MAC reaches, where a port has no port security. Beyond %d members
+a set's buckets are groups with the id part<<16 | the set's. Bucket ids are port keys on br-int and
+tunnel addresses on br-tun: an IPv4 address as a number; an IPv6 address as 32 bits of its hash or, if
+those are above 0xffffff00 or a lower address of the set has them, the next number. Meters: the id is
+the port's key.
 
 ## Cookies
 
@@ -112,7 +115,7 @@ most significant byte first. A VIF that took over a port number has another gene
 	for _, o := range operations {
 		p("| %d | %s | %s | %s |", uint32(o.Op), o.Op, o.Owner, o.Purpose)
 	}
-	p("\n## Flow budget\n\nMeasured by the tests, all owners together. Limits: 10 per local port, 2 per remote port, with one MAC\nand one IPv4 address.\n\n%s", strings.TrimSuffix(measured, "\n"))
+	p("\n## Flow budget\n\nMeasured by the tests, all owners together. Limits: 10 per local port, 2 per remote port (3 where a port\nof its network here has no port security), with one MAC and one IPv4 address.\n\n%s", strings.TrimSuffix(measured, "\n"))
 	return s.String()
 }
 

@@ -114,6 +114,9 @@ func (e *Emitter) Flow(t *Table, priority uint16, match openflow.Match, do openf
 	e.c.state[t.Bridge].flows.add(f.Key, f)
 }
 
+// Cookie is that of the flows of this scope.
+func (e *Emitter) Cookie() uint64 { return e.object.Cookie(e.owner) }
+
 // Group wants a group of type all to exist.
 func (e *Emitter) Group(b Bridge, id uint32) {
 	g := &Group{ID: id, Object: e.object}

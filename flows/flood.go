@@ -13,19 +13,24 @@ const (
 	partSize   = maxBuckets / 2 // members of a part on average, so that none exceeds maxBuckets
 )
 
-// Flood is a network's flood set on one bridge: a group of type all with the local VLAN as its id, or,
-// when it is big, groups of such a kind that the members are spread over. It is comparable, to be
-// among the deps of a member's scope.
+// FloodGroup is the group that broadcast and multicast of a network go to, on either bridge.
+func FloodGroup(localVLAN uint16) uint32 { return uint32(localVLAN) }
+
+// UnknownGroup is the group that unicast to an unknown MAC goes to where a port has no port security.
+func UnknownGroup(localVLAN uint16) uint32 { return 0x2000 | uint32(localVLAN) }
+
+// Flood is a network's flood set on one bridge: a group of type all or, when it is big, groups of such
+// a kind that the members are spread over. It is comparable, to be among the deps of a member's scope.
 type Flood struct {
 	Bridge Bridge
 	Group  uint32 // what a flow hands a packet to
 	parts  uint32 // 0, or how many groups hold the members: a power of two
 }
 
-// Flood wants the groups of a flood set of so many members. The members themselves are wanted with
-// Member, each by whoever knows it.
-func (e *Emitter) Flood(b Bridge, localVLAN uint16, members int) Flood {
-	f := Flood{Bridge: b, Group: uint32(localVLAN)}
+// Flood wants the groups of a flood set of so many members. group is below 1<<16. The members
+// themselves are wanted with Member, each by whoever knows it.
+func (e *Emitter) Flood(b Bridge, group uint32, members int) Flood {
+	f := Flood{Bridge: b, Group: group}
 	if members > maxBuckets {
 		f.parts = 1 << bits.Len(uint(members-1)/partSize)
 	}
@@ -47,5 +52,5 @@ func (e *Emitter) Member(f Flood, id uint32, actions openflow.Actions) {
 	e.Bucket(f.Bridge, group, id, actions)
 }
 
-// part is the id of the i-th group that holds members: above all local VLANs.
+// part is the id of the i-th group that holds members.
 func (f Flood) part(i uint32) uint32 { return (i+1)<<16 | f.Group }

@@ -29,6 +29,10 @@ type Holders struct {
 	Remote []*RemotePort // by port ID
 }
 
+// MaxHolders is how many holders of a MAC are worth a list of actions, which must fit into a flow's
+// 64 KiB. More are reached by way of the flood set.
+const MaxHolders = maxBuckets
+
 // PairMACs are the MAC addresses that allowed_address_pairs give to ports of the network, and to whom.
 // Several may hold one (VRRP): a frame goes to them all. An address that is some port's own mac_address
 // is left out, for that port has it. nil if there is no pair.

@@ -43,26 +43,34 @@ func (t *Table) String() string { return fmt.Sprintf("%s %d %s", t.Bridge, t.Num
 // The tables. A packet only moves to higher numbers, except that classify is entered once more for a
 // priority-tagged frame and that group buckets resubmit to output.
 var (
-	Classify     = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2)
-	PortSecMAC   = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
-	PortSecKind  = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2)
-	PortSecIP    = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)
-	PortSecLLA   = table(BrInt, 13, "port_security_lla", "the link-layer address to prove is one of the port's", OwnerL2)
-	PuntSelect   = table(BrInt, 20, "punt", "requests that the controller answers: REG_OP says which", OwnerL2, OwnerL2Pop, OwnerDHCP)
-	PuntMeter    = table(BrInt, 21, "punt_meter", "one flow per port: its meter, then the controller", OwnerL2)
-	ARPND        = table(BrInt, 30, "arp_nd", "ARP requests and neighbour solicitations for known addresses", OwnerL2Pop, OwnerDHCP)
-	ARPNDAnswer  = table(BrInt, 31, "arp_nd_answer", "turns the request into its answer", OwnerL2Pop)
-	NDAnswer     = table(BrInt, 32, "nd_answer", "completes a neighbour advertisement", OwnerL2Pop)
-	L2           = table(BrInt, 60, "l2", "destination MAC gives REG_OUT; one default per network", OwnerL2)
-	L2Flood      = table(BrInt, 65, "l2_flood", "broadcast and multicast: the network's group", OwnerL2)
-	Output       = table(BrInt, 90, "output", "sends, with the local VLAN or untagged", OwnerL2)
-	IntSentinel  = table(BrInt, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
-	TunClassify  = table(BrTun, 0, "classify", "from br-int, or from an enrolled host through a tunnel", OwnerL2Pop)
-	TunFromInt   = table(BrTun, 2, "from_int", "unicast or flood", OwnerL2Pop)
-	TunFromVXLAN = table(BrTun, 4, "from_vxlan", "VNI gives the local VLAN", OwnerL2Pop)
-	TunUnicast   = table(BrTun, 20, "unicast", "known MAC: exactly one host", OwnerL2Pop)
-	TunFlood     = table(BrTun, 22, "flood", "the network's group of member hosts", OwnerL2Pop)
-	TunSentinel  = table(BrTun, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
+	Classify      = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2)
+	PortSecMAC    = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
+	PortSecKind   = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2)
+	PortSecIP     = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)
+	PortSecLLA    = table(BrInt, 13, "port_security_lla", "the link-layer address to prove is one of the port's", OwnerL2)
+	MACLearn      = table(BrInt, 15, "mac_learn", "what sends here has no address that the API knows: its MAC is learnt", OwnerL2)
+	PuntSelect    = table(BrInt, 20, "punt", "requests that the controller answers: REG_OP says which", OwnerL2, OwnerL2Pop, OwnerDHCP)
+	PuntMeter     = table(BrInt, 21, "punt_meter", "one flow per port: its meter, then the controller", OwnerL2)
+	ARPND         = table(BrInt, 30, "arp_nd", "ARP requests and neighbour solicitations for known addresses", OwnerL2Pop, OwnerDHCP)
+	ARPNDAnswer   = table(BrInt, 31, "arp_nd_answer", "turns the request into its answer", OwnerL2Pop)
+	NDAnswer      = table(BrInt, 32, "nd_answer", "completes a neighbour advertisement", OwnerL2Pop)
+	L2            = table(BrInt, 60, "l2", "destination MAC gives REG_OUT; one default per network", OwnerL2)
+	L2Learned     = learned(BrInt, 61, "l2_learned", "MACs behind ports without port security: REG_OUT")
+	L2Unknown     = table(BrInt, 62, "l2_unknown", "MAC that is not learnt: the network's group of ports without port security", OwnerL2)
+	L2Flood       = table(BrInt, 65, "l2_flood", "broadcast and multicast: the network's group", OwnerL2)
+	Output        = table(BrInt, 90, "output", "sends, with the local VLAN, the provider's tag, or none", OwnerL2)
+	IntSentinel   = table(BrInt, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
+	TunClassify   = table(BrTun, 0, "classify", "from br-int, or from an enrolled host through a tunnel", OwnerL2Pop)
+	TunFromInt    = table(BrTun, 2, "from_int", "unicast or flood", OwnerL2Pop)
+	TunFromGRE    = table(BrTun, 3, "from_gre", "key gives the local VLAN", OwnerL2Pop)
+	TunFromVXLAN  = table(BrTun, 4, "from_vxlan", "VNI gives the local VLAN", OwnerL2Pop)
+	TunFromGeneve = table(BrTun, 6, "from_geneve", "VNI gives the local VLAN", OwnerL2Pop)
+	TunLearn      = table(BrTun, 10, "learn", "network has a port without port security elsewhere: its MACs are learnt", OwnerL2Pop)
+	TunUnicast    = table(BrTun, 20, "unicast", "known MAC: exactly one host", OwnerL2Pop)
+	TunLearned    = learned(BrTun, 21, "learned", "MACs behind ports without port security: their host")
+	TunFlood      = table(BrTun, 22, "flood", "the network's group of member hosts", OwnerL2Pop)
+	TunUnknown    = table(BrTun, 23, "unknown", "learnt host, or the network's group of hosts with a port without port security", OwnerL2Pop)
+	TunSentinel   = table(BrTun, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
 )
 
 var pipeline []*Table
@@ -70,6 +78,13 @@ var pipeline []*Table
 func table(b Bridge, number uint8, name, purpose string, owners ...Owner) *Table {
 	t := &Table{Bridge: b, Number: number, Name: name, Purpose: purpose, Owners: owners}
 	pipeline = append(pipeline, t)
+	return t
+}
+
+// learned declares a table that the switch fills by itself: what is known is in a table before it.
+func learned(b Bridge, number uint8, name, purpose string) *Table {
+	t := table(b, number, name, purpose)
+	t.Learned = true
 	return t
 }
 

@@ -64,6 +64,18 @@ func (r *Reg) live(t *Table) bool {
 	return t.Bridge == r.First.Bridge && r.First.Number <= t.Number && t.Number <= r.Last.Number
 }
 
+// liveIn is the bits of all register fields that have a meaning in t.
+func liveIn(t *Table) (live registerFile) {
+	for _, r := range registers {
+		if r.live(t) {
+			for i, b := range r.bits() {
+				live[i] |= b
+			}
+		}
+	}
+	return live
+}
+
 // Check says what is wrong with the declarations of tables and register fields: numbers or names given
 // twice, tables without an owner, live ranges that end before they begin, fields that share a bit
 // while both are live.
@@ -120,19 +132,12 @@ func Verify(t *Table, f *Flow) error {
 	if f.Reason == "" {
 		fail("no reason")
 	}
-	var live registerFile
-	for _, r := range registers {
-		if r.live(t) {
-			for i, b := range r.bits() {
-				live[i] |= b
-			}
+	useIn := func(t *Table, field openflow.Field, lo, width int) {
+		if bits, ok := bitsOf(field, lo, width); ok && bits.without(liveIn(t)) != (registerFile{}) {
+			fail("%s bits %d to %d are no register field that is live in %s", field, lo, lo+width-1, t)
 		}
 	}
-	use := func(field openflow.Field, lo, width int) {
-		if bits, ok := bitsOf(field, lo, width); ok && bits.without(live) != (registerFile{}) {
-			fail("%s bits %d to %d are no register field that is live here", field, lo, lo+width-1)
-		}
-	}
+	use := func(field openflow.Field, lo, width int) { useIn(t, field, lo, width) }
 	useMasked := func(v openflow.FieldValue) {
 		for i := range v.Field.Width() {
 			if half := [2]uint64{v.Mask.Lo, v.Mask.Hi}[i/64]; half>>(i%64)&1 != 0 {
@@ -149,8 +154,11 @@ func Verify(t *Table, f *Flow) error {
 	} else if m != f.Match {
 		fail("match is not in canonical form, which is %s", m)
 	}
-	// exists fails unless the packets that match have the field.
+	// exists fails unless the packets that match have the field. Registers and vlan_tci all have.
 	exists := func(field openflow.Field) {
+		if _, register := bitsOf(field, 0, 0); register || field == openflow.VlanTCI {
+			return
+		}
 		others := slices.DeleteFunc(slices.Clone(match), func(v openflow.FieldValue) bool { return v.Field == field })
 		if _, err := openflow.NewMatch(append(others, field.Is(0))...); err != nil {
 			fail("action: %w", err)
@@ -178,6 +186,17 @@ func Verify(t *Table, f *Flow) error {
 			use(a.Src.Field, a.Src.Offset, a.Src.Width)
 		case openflow.Resubmit:
 			to(a.Table)
+		case openflow.Learn:
+			u := TableOf(t.Bridge, a.Table)
+			if u == nil || !u.Learned {
+				fail("learns into table %d, which is not declared for that", a.Table)
+				continue
+			}
+			for _, s := range a.Specs {
+				exists(s.Src.Field)
+				use(s.Src.Field, s.Src.Offset, s.Src.Width)
+				useIn(u, s.Dst.Field, s.Dst.Offset, s.Dst.Width)
+			}
 		}
 	}
 	for i := range f.Instructions.All() {

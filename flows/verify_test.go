@@ -76,6 +76,9 @@ func TestVerifyFindsWrongFlows(t *testing.T) {
 		"no prerequisite":            {Output, "", of.Apply(of.SetField{FieldValue: of.ARPOp.Is(2)}), "arp_op needs"},
 		"no prerequisite, move":      {PortSecLLA, "", of.Apply(of.Move{Src: of.NDSll.All(), Dst: RegMAC.Low(48)}), "nd_sll needs"},
 		"prerequisite of a request":  {PortSecLLA, icmp6, of.Apply(of.Move{Src: of.NDTll.All(), Dst: RegMAC.Low(48)}), "nd_tll needs"},
+		"learns":                     {L2Unknown, of.MustMatch(RegOut.Is(0)), of.Apply(of.Learn{Table: 65}), "not declared for that"},
+		"learns another register":    {MACLearn, "", of.Apply(of.Learn{Table: 61, Specs: []of.LearnSpec{{Dst: of.Reg12.All(), Src: RegPort.All()}}}), "reg12"},
+		"learns from a dead field":   {MACLearn, "", of.Apply(of.Learn{Table: 61, Specs: []of.LearnSpec{{Dst: RegOut.All(), Src: RegOut.All()}}}), "is live in br-int 15"},
 		"prerequisite met":           {PortSecLLA, icmp6, of.Apply(of.Move{Src: of.NDSll.All(), Dst: RegMAC.Low(48)}), ""},
 	} {
 		f := &Flow{Key: Key{tc.table.Number, 1, tc.match}, Instructions: tc.do, Owner: tc.table.Owners[0], Reason: "x"}

@@ -2,7 +2,6 @@ package flows
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/google/uuid"
 
@@ -23,7 +22,22 @@ type View struct {
 type BridgePorts struct {
 	PatchTun uint32 // on br-int, to br-tun
 	PatchInt uint32 // on br-tun, to br-int
-	VXLAN    uint32 // on br-tun, the flow-based tunnel port
+	VXLAN    uint32 // on br-tun, the flow-based tunnel port; 0: not there
+	GRE      uint32 // likewise
+	Geneve   uint32 // likewise
+}
+
+// Tunnel is the tunnel port for networks of a type; 0: not there, or no tunnels for that type.
+func (p BridgePorts) Tunnel(networkType string) uint32 {
+	switch networkType {
+	case model.TypeVXLAN:
+		return p.VXLAN
+	case model.TypeGRE:
+		return p.GRE
+	case model.TypeGeneve:
+		return p.Geneve
+	}
+	return 0
 }
 
 // maxPort is the highest number that Open vSwitch gives to a port.
@@ -31,12 +45,19 @@ const maxPort = 0xfeff
 
 // check refuses what comes from a host's database and cannot be, so that features need not.
 func (v *View) check() error {
-	if p := v.Ports; max(p.PatchTun, p.PatchInt, p.VXLAN) > maxPort {
+	if p := v.Ports; max(p.PatchTun, p.PatchInt, p.VXLAN, p.GRE, p.Geneve) > maxPort {
 		return fmt.Errorf("host %s: ports %+v: no port of Open vSwitch has a number above %d", v.Host.ID, p, maxPort)
 	}
 	for _, n := range v.Networks {
 		if n.LocalVLAN < 1 || n.LocalVLAN > 4094 {
 			return fmt.Errorf("host %s: network %s: %d is no local VLAN", v.Host.ID, n.ID, n.LocalVLAN)
+		}
+		if n.Uplink > maxPort {
+			return fmt.Errorf("host %s: network %s: uplink %d is no port number of Open vSwitch", v.Host.ID, n.ID, n.Uplink)
+		}
+		s := n.Segment
+		if most, ok := most[s.NetworkType]; ok && (s.SegmentationID < 1 || s.SegmentationID > most) {
+			return fmt.Errorf("host %s: network %s: no %s network has the segmentation_id %d", v.Host.ID, n.ID, s.NetworkType, s.SegmentationID)
 		}
 		for _, p := range n.Local {
 			if p.OFPort < 1 || p.OFPort > maxPort || p.Key < 1 || p.Key > maxPort {
@@ -47,15 +68,19 @@ func (v *View) check() error {
 	return nil
 }
 
+// most is the largest segmentation_id of each type that has them: more would be cut off on the wire,
+// and be another network there. 0 is no network's.
+var most = map[string]uint32{model.TypeVXLAN: model.MaxVNI, model.TypeGeneve: model.MaxVNI, model.TypeGRE: model.MaxGREKey, model.TypeVLAN: model.MaxVLAN}
+
 // Network is one network as a host sees it.
 type Network struct {
 	*model.Network
 	LocalVLAN uint16 // 1 to 4094, host-local
+	Uplink    uint32 // flat and vlan: br-int's end of the patch to the physical network's bridge; 0: not here
 	Subnets   []*model.Subnet
 	Local     []*LocalPort  // wired here: VIF present, admin up, bound here or claimed; by key
 	Remote    []*RemotePort // bound to another enrolled host; by port ID
 	DHCP      *model.Port   // the network:dhcp port, if a subnet has DHCP on
-	Members   []netip.Addr  // tunnel addresses of the other hosts with a member, ascending
 }
 
 // LocalPort is a port whose VIF is on this host.

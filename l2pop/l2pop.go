@@ -1,17 +1,19 @@
 // Package l2pop is layer-2 population: since the controller knows which host each port is on, br-tun
-// sends unicast to exactly that host and flood only to hosts with a member of the network, nothing is
-// learned, and ARP requests and neighbour solicitations for known addresses are answered on br-int.
+// sends unicast to exactly that host and flood only to hosts with a member of the network, and ARP
+// requests and neighbour solicitations for known addresses are answered on br-int. Only what is behind a
+// port without port security is learnt.
 //
 //	br-int ─▶ classify ─▶ from_int ─▶ unicast ─▶ tunnel to the port's host
+//	                              │         └──▶ unknown ─▶ the learnt host, or hosts with such a port
 //	                              └─▶ flood ───▶ tunnels to the network's group of member hosts
-//	tunnel from a peer ─▶ classify ─▶ from_vxlan ─▶ br-int, tagged with the local VLAN
+//	tunnel from a peer ─▶ classify ─▶ from_gre, from_vxlan, from_geneve ─▶ (learn) ─▶ br-int, tagged
+//	                                                                      with the local VLAN
 //
 //	VIF's request ─▶ punt ─▶ arp_nd ─▶ arp_nd_answer ─▶ (nd_answer) ─▶ back to the VIF
 //
-// Entries follow the binding of a port, so that they stand before its VIF appears. The underlay is
-// IPv4: a peer's address is also its bucket's id.
+// Entries follow the binding of a port, so that they stand before its VIF appears.
 //
-// Read this file first (what every host has), then tunnel.go (br-tun) and answer.go (br-int).
+// Read this file first (what every host has), then tunnel.go and learn.go (br-tun) and answer.go (br-int).
 package l2pop
 
 import (
@@ -36,14 +38,15 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 		answers(e)
 		e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(v.Ports.PatchInt))), of.Goto(flows.TunFromInt.Number), "from br-int, tagged with the network's local VLAN")
 	})
+	u := underlay{v.Ports, v.Host.EncapIP.Is6()}
 	if len(v.Peers) > 0 {
-		e.Scope(flows.Object{Kind: flows.KindPeer}, peersDeps{&v.Peers[0], len(v.Peers), v.Ports.VXLAN}, func(e *flows.Emitter) {
-			peers(e, v.Peers, v.Ports.VXLAN)
+		e.Scope(flows.Object{Kind: flows.KindPeer}, peersDeps{&v.Peers[0], len(v.Peers), u}, func(e *flows.Emitter) {
+			peers(e, v.Peers, u)
 		})
 	}
 	for _, n := range v.Networks {
-		e.Scope(flows.Object{Kind: flows.KindNetwork, ID: n.ID}, networkDeps{n, v.Ports}, func(e *flows.Emitter) {
-			network(e, n, v.Ports)
+		e.Scope(flows.Object{Kind: flows.KindNetwork, ID: n.ID}, networkDeps{n, u}, func(e *flows.Emitter) {
+			network(e, n, u)
 		})
 	}
 }
@@ -53,46 +56,62 @@ func fixed(e *flows.Emitter) {
 	e.Flow(flows.TunClassify, 0, "", of.Drop, "not from the tunnel address of an enrolled host")
 	e.Flow(flows.TunFromInt, 100, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), of.Goto(flows.TunFlood.Number), "broadcast and multicast go to all hosts with a member of the network")
 	e.Flow(flows.TunFromInt, 0, "", of.Goto(flows.TunUnicast.Number), "unicast goes to one host")
-	e.Flow(flows.TunFromVXLAN, 0, "", of.Drop, "provider:segmentation_id of no network that is here")
+	for _, table := range arrivals {
+		e.Flow(table, 0, "", of.Drop, "provider:segmentation_id of no network that is here")
+	}
+	e.Flow(flows.TunLearn, 0, "", of.Drop, "network has no port without port security elsewhere")
 	e.Flow(flows.TunUnicast, 0, "", of.Drop, "destination is no mac_address of the network on another host")
+	e.Flow(flows.TunUnknown, 0, "", of.Drop, "network has no port without port security elsewhere")
 	e.Flow(flows.TunFlood, 0, "", of.Drop, "network has no member on another host")
 }
 
+// underlay is this host's end of all tunnels.
+type underlay struct {
+	ports flows.BridgePorts
+	ipv6  bool // the version of IP: a host with an address of the other is out of reach
+}
+
+// arrivals is where the frames of each kind of tunnel go first.
+var arrivals = map[string]*flows.Table{model.TypeGRE: flows.TunFromGRE, model.TypeVXLAN: flows.TunFromVXLAN, model.TypeGeneve: flows.TunFromGeneve}
+
 // peersDeps is the identity of the list of peers: it is immutable, and the same as long as no host changes.
 type peersDeps struct {
-	first **model.Host
-	n     int
-	vxlan uint32
+	first    **model.Host
+	n        int
+	underlay underlay
+}
+
+// peerDeps is all that the flows of a peer read.
+type peerDeps struct {
+	host     *model.Host
+	underlay underlay
 }
 
 // peers emits whose tunnel frames are accepted.
-func peers(e *flows.Emitter, peers []*model.Host, vxlan uint32) {
+func peers(e *flows.Emitter, peers []*model.Host, u underlay) {
 	for _, h := range peers {
-		if !h.EncapIP.Is4() {
-			continue
-		}
-		e.Scope(flows.Object{Kind: flows.KindPeer, ID: flows.HostID(h.ID)}, peerDeps{h, vxlan}, func(e *flows.Emitter) {
-			e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(vxlan)), of.TunSrc.Addr(h.EncapIP)), of.Goto(flows.TunFromVXLAN.Number), "tunnel address of the host")
+		e.Scope(flows.Object{Kind: flows.KindPeer, ID: flows.HostID(h.ID)}, peerDeps{h, u}, func(e *flows.Emitter) {
+			for networkType, table := range arrivals {
+				if t := (tunnel{networkType: networkType, port: u.ports.Tunnel(networkType), ipv6: u.ipv6}); t.reaches(h) {
+					e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(t.port)), t.src().Addr(h.EncapIP)), of.Goto(table.Number), "tunnel address of the host")
+				}
+			}
 		})
 	}
 }
 
-type peerDeps struct {
-	host  *model.Host
-	vxlan uint32
-}
-
 // networkDeps is all that network reads.
 type networkDeps struct {
-	network *flows.Network
-	ports   flows.BridgePorts
+	network  *flows.Network
+	underlay underlay
 }
 
-// network emits where the ports of a network are, and answers for them.
-func network(e *flows.Emitter, n *flows.Network, ports flows.BridgePorts) {
-	overlay := n.Segment.NetworkType == "vxlan"
-	if overlay {
-		tunnel(e, n, ports)
+// network emits where the ports of a network are, and answers for them. Where they are on a physical
+// network, its own switches know.
+func network(e *flows.Emitter, n *flows.Network, u underlay) {
+	t := tunnelOf(n, u)
+	if t.port != 0 {
+		overlay(e, n, t, u.ports.PatchInt)
 	}
 	addrs := n.PairAddrs()
 	for _, p := range n.Local {
@@ -103,15 +122,10 @@ func network(e *flows.Emitter, n *flows.Network, ports flows.BridgePorts) {
 		})
 	}
 	for _, p := range n.Remote {
-		d := remoteDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs), 0, ports.VXLAN}
-		if overlay {
-			d.vni = n.Segment.SegmentationID
-		}
+		d := remoteDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs), t}
 		e.Scope(flows.Object{Kind: flows.KindPort, ID: p.ID}, d, func(e *flows.Emitter) {
 			answer(e, p.Port, d.localVLAN, d.elsewhere)
-			if overlay {
-				unicast(e, d)
-			}
+			unicast(e, d)
 		})
 	}
 }
@@ -128,6 +142,5 @@ type remoteDeps struct {
 	port      *flows.RemotePort
 	localVLAN uint16
 	elsewhere string
-	vni       uint32 // 0: no overlay
-	vxlan     uint32
+	tunnel    tunnel
 }

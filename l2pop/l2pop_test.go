@@ -14,11 +14,11 @@ import (
 )
 
 func hostN(n byte) *model.Host {
-	return &model.Host{ID: uuid.UUID{15: n}.String(), EncapIP: netip.AddrFrom4([4]byte{172, 31, 0, n})}
+	return &model.Host{ID: uuid.UUID{15: n}.String(), EncapIP: netip.AddrFrom4([4]byte{172, 31, 0, n}), EncapTypes: []string{"vxlan"}}
 }
 
 func port(n byte, addrs ...string) *model.Port {
-	p := &model.Port{Common: model.Common{ID: uuid.UUID{0: n}}, MACAddress: model.MAC{0xfa, 0x16, 0x3e, 0, 0, n}}
+	p := &model.Port{Common: model.Common{ID: uuid.UUID{0: n}}, MACAddress: model.MAC{0xfa, 0x16, 0x3e, 0, 0, n}, PortSecurityEnabled: true}
 	for _, a := range addrs {
 		p.FixedIPs = append(p.FixedIPs, model.FixedIP{IPAddress: netip.MustParseAddr(a)})
 	}
@@ -31,7 +31,6 @@ func view() *flows.View {
 	n := &flows.Network{Network: &model.Network{Segment: model.Segment{NetworkType: "vxlan", SegmentationID: 5001}}, LocalVLAN: 7}
 	n.Local = []*flows.LocalPort{{Port: port(10, "10.0.0.10", "2001:db8::10"), Key: 11, OFPort: 11}}
 	n.Remote = []*flows.RemotePort{{Port: port(20, "10.0.0.20", "2001:db8::20"), Host: hostN(2)}, {Port: port(21, "10.0.0.21"), Host: hostN(2)}}
-	n.Members = []netip.Addr{hostN(2).EncapIP}
 	return &flows.View{Host: hostN(1), Ports: flows.BridgePorts{PatchInt: 1, VXLAN: 4}, Peers: []*model.Host{hostN(2), hostN(3)}, Networks: []*flows.Network{n}}
 }
 
@@ -76,7 +75,7 @@ table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:15 actions=pop_vlan,set_fi
 table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7`)
 
 	local := view()
-	local.Networks[0].Segment.NetworkType = "local"
+	local.Networks[0].Segment = model.Segment{NetworkType: "local"}
 	same(t, wanted(t, local, flows.BrTun), `
 table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
 table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4`)
@@ -87,7 +86,7 @@ table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4`)
 	for _, p := range v.Networks[0].Remote {
 		p.Host = far
 	}
-	v.Networks[0].Members, v.Peers = []netip.Addr{far.EncapIP}, []*model.Host{far}
+	v.Peers = []*model.Host{far}
 	same(t, wanted(t, v, flows.BrTun), `
 group_id=7,type=all
 table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1

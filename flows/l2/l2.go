@@ -1,16 +1,19 @@
 // Package l2 is layer-2 switching on br-int: which VIF or network a frame comes from, whether the VIF
 // may send it, and where its destination MAC address is.
 //
-//	VIF ──▶ classify ─▶ port_security ─▶ punt ─▶ … ─▶ l2 ───────────▶ output ─▶ VIF
-//	                                      │           └─▶ l2_flood ─▶   └─────▶ br-tun
-//	                                      └─▶ punt_meter ─▶ controller
-//	br-tun ─▶ classify ─▶ l2
+//	VIF ──▶ classify ─▶ port_security ─▶ punt ─▶ … ─▶ l2 ────────────▶ output ─▶ VIF
+//	              └───▶ mac_learn ──────▶ ││          ├─▶ l2_flood ─▶    └─────▶ uplink
+//	                                      ││          └─▶ l2_unknown ─▶
+//	                                      └┴─▶ punt_meter ─▶ controller
+//	uplink ─▶ classify ─▶ (mac_learn) ─▶ l2
 //
-// A frame from br-tun was checked where it entered and goes to l2 at once. Requests in it are neither
-// punted nor answered, so that each is answered once.
+// The uplink of a network is the patch to br-tun for an overlay, that to the provider bridge for flat
+// and vlan, and none for local. A frame from it was checked where it entered and goes to l2 at once.
+// Requests in it are neither punted nor answered, so that each is answered once.
 //
-// Read this file first (what every host has), then network.go (networks and their ports) and
-// port_security.go (what a VIF may send).
+// Read this file first (what every host has), then network.go (networks and their ports), uplink.go
+// (the way to other hosts), port_security.go (what a VIF may send) and learn.go (what may be behind one
+// that may send anything).
 package l2
 
 import (
@@ -49,13 +52,15 @@ func fixed(e *flows.Emitter) {
 		"a priority tag (VID 0) counts as untagged")
 	e.Flow(flows.Classify, 0, "", of.Drop, "no VIF of a port, or a VLAN tag that the VIF may not send")
 
+	e.Flow(flows.MACLearn, 0, "", of.Drop, "no VIF without port security")
 	e.Flow(flows.PuntSelect, 0, "", goTo(flows.L2), "no request that is answered here")
 	e.Flow(flows.PuntMeter, 0, "", of.Drop, "no VIF of a port")
 
 	e.Flow(flows.L2, 90, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), goTo(flows.L2Flood), "broadcast and multicast go to all members of the network")
 	e.Flow(flows.L2, 0, "", of.Drop, "destination is no mac_address of the network")
+	e.Flow(flows.L2Unknown, 0, "", goTo(flows.Output), "learnt: REG_OUT is where it was heard")
 	e.Flow(flows.L2Flood, 0, "", of.Drop, "no member of the network is here")
-	e.Flow(flows.Output, 0, "", of.Apply(of.OutputReg{Src: flows.RegOut.Low(16)}), "a VIF gets its frames untagged")
+	e.Flow(flows.Output, 0, "", of.Apply(of.OutputReg{Src: flows.RegOut.Low(16)}), "a VIF and a flat network get their frames untagged")
 }
 
 // patchTun is the way to and from br-tun. There a frame carries the local VLAN as a tag, since a patch

@@ -98,8 +98,14 @@ table=13,priority=100,reg5=0xb,reg8=0xfa16,reg9=0x3e000001 actions=goto_table:20
 
 	open := port()
 	open.PortSecurityEnabled = false
-	same(t, wanted(t, view("local", open), flows.KindPort), around+`
-table=0,priority=100,in_port=11,vlan_tci=0x0000/0x1fff actions=set_field:0xb->reg5,set_field:0x7->reg6,goto_table:20
+	same(t, wanted(t, view("local", open), flows.KindPort), `
+meter=11,pktps,burst,rate=100,burst_size=100
+group_id=7,type=all
+group_id=8199,type=all
+group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+group_id=8199,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+table=0,priority=100,in_port=11,vlan_tci=0x0000/0x1fff actions=set_field:0xb->reg5,set_field:0x7->reg6,goto_table:15
+table=15,priority=100,reg5=0xb actions=learn(table=61,idle_timeout=300,priority=10,delete_learned,cookie=0x204aaaaaaaaaaaa,limit=256,NXM_NX_REG6[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_REG5[]->NXM_NX_REG7[]),goto_table:20
 `[1:]+punted)
 }
 

@@ -45,30 +45,60 @@ func TestFlowBudget(t *testing.T) {
 	top.host(3)
 	row("other host", 0)
 
-	// The first port brings its network along; a second tells what a port is.
-	top.port(1, net, h1, 11, "10.0.0.11")
-	before := last
-	last = count(t, top)
-	top.port(2, net, h1, 12, "10.0.0.12")
-	port := count(t, top)
-	for b := range port {
-		last[b] = before[b] + port[b] - last[b]
+	// A network comes with its first port: what is left of that without the port, is the network's.
+	host, numbers := 100, uint16(2)
+	add := func(net *model.Network) { top.vlans[vlanKey{"h1", net.ID}], numbers = numbers, numbers+1 }
+	port := func(net *model.Network, on *model.Host, addrs ...string) *model.Port {
+		host++
+		return top.port(host, net, on, uint32(host), addrs...)
 	}
-	top.ports = top.ports[:1]
-	row("VXLAN network with a port here", 0)
+	port(net, h1, "10.0.0.200")
+	before := count(t, top)
+	port(net, h1, "10.0.0.201")
+	one := count(t, top)
+	for b := range one {
+		one[b] -= before[b]
+	}
+	for i, kind := range []string{model.TypeVXLAN, model.TypeGRE, model.TypeGeneve, model.TypeVLAN, model.TypeFlat, model.TypeLocal} {
+		last = count(t, top)
+		net := top.segment(10+i, kind, 77)
+		add(net)
+		port(net, h1, "10.0.0.202")
+		for b := range one {
+			last[b] += one[b]
+		}
+		row(kind+" network with a port here", 0)
+	}
+	last = count(t, top)
 	top.subnet(0xd1, net, "10.0.0.0/24", "10.0.0.2")
 	row("… with DHCPv4", 0)
 
-	top.port(3, net, h1, 13, "10.0.0.13")
+	port(net, h1, "10.0.0.13")
 	row("local port, one IPv4 address", 10)
-	top.port(4, net, h1, 14, "10.0.0.14", "2001:db8::14")
+	port(net, h1, "10.0.0.14", "2001:db8::14")
 	row("local port, one IPv4 and one IPv6 address", 0)
-	top.port(5, net, h1, 15, "10.0.0.15").PortSecurityEnabled = false
-	row("local port without port security, one IPv4 address", 10)
-	top.port(6, net, h2, 11, "10.0.0.16")
+	port(net, h2, "10.0.0.16")
 	row("remote port, one IPv4 address", 2)
-	top.port(7, net, h2, 12, "10.0.0.17", "2001:db8::17")
+	port(net, h2, "10.0.0.17", "2001:db8::17")
 	row("remote port, one IPv4 and one IPv6 address", 0)
+	port(top.networks[4], h2, "10.0.0.18")
+	row("remote port of a vlan or flat network, one IPv4 address", 2)
+
+	// Where a port has no port security.
+	port(net, h2, "10.0.0.31").PortSecurityEnabled = false
+	row("the first remote port without port security in a network", 0)
+	port(net, h2, "10.0.0.32").PortSecurityEnabled = false
+	row("… another one", 2)
+	lonely := top.segment(20, model.TypeVXLAN, 78)
+	add(lonely)
+	port(lonely, h1, "10.0.0.33")
+	last = count(t, top)
+	port(lonely, h1, "10.0.0.34").PortSecurityEnabled = false
+	row("the first local port without port security in a network", 0)
+	port(lonely, h1, "10.0.0.35").PortSecurityEnabled = false
+	row("… another one", 10)
+	port(lonely, h2, "10.0.0.36")
+	row("remote port in a network with such a port here, one IPv4 address", 3)
 	golden(t, "budget.md", table.String())
 }
 

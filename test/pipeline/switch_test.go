@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/openflow"
 	"github.com/tunbridge/tunbridge/test/testbed"
@@ -46,7 +47,10 @@ func newSwitches(t *testing.T, top *topology, wanted map[string]*flows.Compiler)
 		s.vsctl("add-br br-tun -- set Bridge br-tun datapath_type=system fail_mode=secure")
 		s.vsctl("add-port br-int patch-tun -- set Interface patch-tun type=patch options:peer=patch-int ofport_request=%d", bridgePorts.PatchTun)
 		s.vsctl("add-port br-tun patch-int -- set Interface patch-int type=patch options:peer=patch-tun ofport_request=%d", bridgePorts.PatchInt)
-		s.vsctl("add-port br-tun vxlan -- set Interface vxlan type=vxlan options:key=flow options:remote_ip=flow ofport_request=%d", bridgePorts.VXLAN)
+		for _, kind := range []string{model.TypeVXLAN, model.TypeGRE, model.TypeGeneve} {
+			s.vsctl("add-port br-tun %s -- set Interface %s type=%s options:key=flow options:remote_ip=flow ofport_request=%d", kind, kind, kind, bridgePorts.Tunnel(kind))
+		}
+		s.vsctl("add-port br-int uplink -- set Interface uplink type=dummy ofport_request=%d", uplink)
 		for _, p := range top.ports {
 			if at := top.vifs[p.ID]; p.HostID == name && at.ofport != 0 {
 				s.vsctl("add-port br-int v%d -- set Interface v%d type=dummy ofport_request=%d", at.ofport, at.ofport, at.ofport)

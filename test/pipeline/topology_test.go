@@ -23,8 +23,11 @@ func features() []flows.Feature {
 	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, dhcp.New(dhcp.Options{})}
 }
 
-// The OpenFlow port numbers of the ports that a controller makes: patch ports and the tunnel port.
-var bridgePorts = flows.BridgePorts{PatchTun: 1, PatchInt: 1, VXLAN: 4}
+// The OpenFlow port numbers of the ports that a controller makes: patch ports and tunnel ports, and on
+// br-int the patch to the one physical network.
+var bridgePorts = flows.BridgePorts{PatchTun: 1, PatchInt: 1, VXLAN: 4, GRE: 5, Geneve: 6}
+
+const uplink = 2
 
 // topology is a deployment: hosts, networks, and ports on them.
 type topology struct {
@@ -66,14 +69,22 @@ func (t *topology) host(n int) *model.Host {
 			return h
 		}
 	}
-	h := &model.Host{ID: id(0xa, uint32(n)).String(), Hostname: name, EncapIP: addr4(172, 31, byte(n>>8), byte(n)), EncapTypes: []string{"vxlan"}}
+	h := &model.Host{ID: id(0xa, uint32(n)).String(), Hostname: name, EncapIP: addr4(172, 31, byte(n>>8), byte(n)), EncapTypes: []string{"vxlan", "gre", "geneve"}, BridgeMappings: map[string]string{"physnet1": "br-ex"}}
 	t.hosts = append(t.hosts, h)
 	return h
 }
 
 func (t *topology) network(n int, vni uint32) *model.Network {
+	return t.segment(n, model.TypeVXLAN, vni)
+}
+
+// segment adds a network of some type, on the one physical network if it is of such.
+func (t *topology) segment(n int, networkType string, segmentationID uint32) *model.Network {
 	net := &model.Network{Common: model.Common{ID: id(0xb, uint32(n)), Name: fmt.Sprintf("net%d", n)}, AdminStateUp: true, PortSecurityEnabled: true}
-	net.Segment = model.Segment{NetworkType: "vxlan", SegmentationID: vni}
+	net.Segment = model.Segment{NetworkType: networkType, SegmentationID: segmentationID}
+	if net.Segment.Provider() {
+		net.Segment.PhysicalNetwork = "physnet1"
+	}
 	t.networks = append(t.networks, net)
 	return net
 }
@@ -111,6 +122,9 @@ func (t *topology) view(host *model.Host) *flows.View {
 	slices.SortFunc(v.Peers, func(a, b *model.Host) int { return cmp.Compare(a.ID, b.ID) })
 	for _, net := range t.networks {
 		n := &flows.Network{Network: net, LocalVLAN: t.vlans[vlanKey{host.Hostname, net.ID}]}
+		if net.Segment.Provider() {
+			n.Uplink = uplink
+		}
 		for _, s := range t.subnets {
 			if s.NetworkID == net.ID {
 				n.Subnets = append(n.Subnets, s)
@@ -124,11 +138,7 @@ func (t *topology) view(host *model.Host) *flows.View {
 			case p.HostID == host.Hostname && at.ofport != 0:
 				n.Local = append(n.Local, &flows.LocalPort{Port: p, Key: at.ofport, OFPort: at.ofport, Generation: at.generation})
 			case p.HostID != host.Hostname && byName[p.HostID] != nil:
-				h := byName[p.HostID]
-				n.Remote = append(n.Remote, &flows.RemotePort{Port: p, Host: h})
-				if !slices.Contains(n.Members, h.EncapIP) {
-					n.Members = append(n.Members, h.EncapIP)
-				}
+				n.Remote = append(n.Remote, &flows.RemotePort{Port: p, Host: byName[p.HostID]})
 			}
 		}
 		if len(n.Local) == 0 {
@@ -136,7 +146,6 @@ func (t *topology) view(host *model.Host) *flows.View {
 		}
 		slices.SortFunc(n.Local, func(a, b *flows.LocalPort) int { return cmp.Compare(a.Key, b.Key) })
 		slices.SortFunc(n.Remote, func(a, b *flows.RemotePort) int { return slices.Compare(a.ID[:], b.ID[:]) })
-		slices.SortFunc(n.Members, netip.Addr.Compare)
 		v.Networks = append(v.Networks, n)
 	}
 	slices.SortFunc(v.Networks, func(a, b *flows.Network) int { return cmp.Compare(a.LocalVLAN, b.LocalVLAN) })

@@ -15,13 +15,17 @@ var (
 	traceBridge = regexp.MustCompile(`^bridge\("(.*)"\)$`)
 	traceTable  = regexp.MustCompile(`^(\d+)\. `)
 	traceTunID  = regexp.MustCompile(`^set_field:(0x[0-9a-f]+)->tun_id$`)
-	traceTunDst = regexp.MustCompile(`^set_field:([0-9.]+)->tun_dst$`)
+	traceTunDst = regexp.MustCompile(`^set_field:([0-9a-f.:]+)->tun_(?:ipv6_)?dst$`)
+	traceLoad   = regexp.MustCompile(`^load:0x([0-9a-f]+)->NXM_NX_TUN_IPV4_DST\[\]$`)
+	traceVID    = regexp.MustCompile(`^set_field:(\d+)->vlan_vid$`)
+	traceTunnel = regexp.MustCompile(`^output:([456])$`)
 	traceOutput = regexp.MustCompile(`^-> output port is (\d+)$`)
 )
 
 // trace sends a packet through the switch and says in a word a copy where it went, sorted: "v12" for
-// the VIF on port 12, "172.31.0.2/5001" for a host and VNI, "answered" for the port it came from,
-// "punted"; or "drop" with the last table. final is the packet as it was in the end.
+// the VIF on port 12, "172.31.0.2/5001" for a host and VNI ("gre:…" for a key, "geneve:…"), "wire/101"
+// for the physical network with a tag, "answered" for the port it came from, "punted"; or "drop" with
+// the last table. final is the packet as it was in the end.
 func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 	s.t.Helper()
 	out, err := s.Appctl("ofproto/trace", bridge, packet)
@@ -29,7 +33,7 @@ func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 		s.t.Fatalf("%s: %v", packet, err)
 	}
 	var copies []string
-	var vni, dst, last, before string
+	var vni, dst, tag, last, before string
 	type level struct { // a bridge, and how far what happens there is indented
 		bridge string
 		indent int
@@ -53,16 +57,26 @@ func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 			if table == nil {
 				s.t.Fatalf("%s: went to table %d, which is not declared:\n%s", packet, number, out)
 			}
-			last = table.String()
+			last, tag = table.String(), ""
 		} else if m := traceTunID.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.ParseUint(m[1], 0, 64)
 			vni = strconv.FormatUint(n, 10)
 		} else if m := traceTunDst.FindStringSubmatch(line); m != nil {
 			dst = m[1]
+		} else if m := traceLoad.FindStringSubmatch(line); m != nil {
+			n, _ := strconv.ParseUint(m[1], 16, 32)
+			dst = addr4(byte(n>>24), byte(n>>16), byte(n>>8), byte(n)).String()
+		} else if m := traceVID.FindStringSubmatch(line); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			tag = "/" + strconv.Itoa(n&0xfff)
 		} else if m := traceOutput.FindStringSubmatch(line); m != nil {
-			copies = append(copies, "v"+m[1])
-		} else if line == "output:4" && bridge == "br-tun" {
-			copies = append(copies, dst+"/"+vni)
+			if m[1] == strconv.Itoa(uplink) {
+				copies = append(copies, "wire"+tag)
+			} else {
+				copies = append(copies, "v"+m[1])
+			}
+		} else if m := traceTunnel.FindStringSubmatch(line); m != nil && bridge == "br-tun" {
+			copies = append(copies, map[string]string{"4": "", "5": "gre:", "6": "geneve:"}[m[1]]+dst+"/"+vni)
 		} else if line == ">> skipping output to input port" && traceOutput.MatchString(before) {
 			copies = copies[:len(copies)-1]
 		} else if line == "IN_PORT" {
@@ -120,7 +134,11 @@ func TestTrace(t *testing.T) {
 		{"unicast in IPv6", "h1", "br-int", a1 + "dl_dst=fa:16:3e:00:00:a3,ipv6,ipv6_src=2001:db8::11,ipv6_dst=2001:db8::13", "172.31.0.2/5001", ""},
 		{"from a link-local address", "h1", "br-int", a1 + nodes + "ipv6,ipv6_src=fe80::f816:3eff:fe00:a1,ipv6_dst=ff02::1", floodA, ""},
 		{"broadcast", "h1", "br-int", a1 + all + "ip,nw_src=10.0.0.11,nw_dst=10.0.0.255", floodA, ""},
-		{"unknown destination", "h1", "br-int", a1 + "dl_dst=fa:16:3e:99:99:99,ip,nw_src=10.0.0.11", "drop in br-tun 20 unicast", ""},
+		{"unknown destination", "h1", "br-int", b1 + "dl_dst=fa:16:3e:99:99:99,ip,nw_src=10.0.0.11", "drop in br-tun 20 unicast", ""},
+		{"unknown destination, perhaps behind a port", "h1", "br-int", a1 + "dl_dst=fa:16:3e:99:99:99,ip,nw_src=10.0.0.11", "172.31.0.2/5001", ""},
+		{"unknown destination, into the host with the port", "h2", "br-tun", "in_port=4,tun_src=172.31.0.1,tun_id=5001,dl_src=fa:16:3e:00:00:a1,dl_dst=fa:16:3e:99:99:99,ip", "v14", ""},
+		{"unknown destination, into a host without", "h1", "br-tun", fromH2 + "dl_dst=fa:16:3e:99:99:99,ip", "drop in br-int 90 output", ""},
+		{"another's known MAC is not behind the port", "h2", "br-int", "in_port=13,dl_src=fa:16:3e:00:00:a3,dl_dst=fa:16:3e:00:00:a1,ip,nw_src=10.0.0.13", "172.31.0.1/5001", ""},
 		{"priority tag", "h1", "br-int", a1 + "dl_vlan=0,dl_vlan_pcp=5,dl_dst=fa:16:3e:00:00:a2,ip,nw_src=10.0.0.11", "v12", ""},
 		{"link-local protocol", "h1", "br-int", a1 + "dl_dst=01:80:c2:00:00:0e,dl_type=0x88cc", "drop in br-int 0 classify", ""},
 		{"port of no VIF", "h1", "br-int", "in_port=99,dl_src=fa:16:3e:00:00:a1," + all + "arp", "drop in br-int 0 classify", ""},

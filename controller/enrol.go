@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tunbridge/tunbridge/api/model"
@@ -44,7 +46,7 @@ func ours(b *ovsdb.Bridge) bool { return b != nil && b.ExternalIDs[ownerKey] == 
 const (
 	portPatchTun = "patch-tun" // on br-int
 	portPatchInt = "patch-int" // on br-tun
-	portVXLAN    = "vxlan-tb"  // on br-tun
+	tunnelSuffix = "-tb"       // of the tunnel ports on br-tun: vxlan-tb, gre-tb, geneve-tb
 )
 
 // hostRow reads what the host says of itself. remote is the address it dialled from.
@@ -68,7 +70,12 @@ func hostRow(o *ovsdb.OpenVSwitch, remote netip.Addr) (*model.Host, error) {
 	}
 	h.EncapTypes = splitList(ids[keyEncapTypes])
 	if h.EncapTypes == nil {
-		h.EncapTypes = []string{"vxlan", "gre", "geneve"}
+		h.EncapTypes = []string{model.TypeVXLAN, model.TypeGRE, model.TypeGeneve}
+	}
+	for _, t := range h.EncapTypes {
+		if !(model.Segment{NetworkType: t}).Overlay() {
+			return nil, fmt.Errorf("external_ids:%s has %q: want some of vxlan,gre,geneve", keyEncapTypes, t)
+		}
 	}
 	for _, m := range splitList(ids[keyBridgeMappings]) {
 		physnet, bridge, ok := strings.Cut(m, ":")
@@ -121,33 +128,77 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 	integration, tunnel := bridge(flows.BrInt), bridge(flows.BrTun)
 	integration.Ports = []ovsdb.WantedPort{{Name: portPatchTun, Type: "patch", Options: map[string]string{"peer": portPatchInt}}}
 	tunnel.Ports = []ovsdb.WantedPort{{Name: portPatchInt, Type: "patch", Options: map[string]string{"peer": portPatchTun}}}
-	if h.EncapIP.IsValid() {
-		tunnel.Ports = append(tunnel.Ports, ovsdb.WantedPort{Name: portVXLAN, Type: "vxlan",
+	for _, t := range tunnelTypes(h) {
+		tunnel.Ports = append(tunnel.Ports, ovsdb.WantedPort{Name: t + tunnelSuffix, Type: t,
 			Options: map[string]string{"key": "flow", "remote_ip": "flow", "local_ip": h.EncapIP.String()}})
 	}
-	w := ovsdb.Wanted{Owner: ownerName, Bridges: []ovsdb.WantedBridge{integration, tunnel}}
+	w := ovsdb.Wanted{Owner: ownerName}
+	for _, name := range slices.Sorted(maps.Keys(h.BridgeMappings)) {
+		// The bridge is the operator's: it gets one end of a patch and nothing else.
+		name = h.BridgeMappings[name]
+		integration.Ports = append(integration.Ports, ovsdb.WantedPort{Name: uplinkPort(name), Type: "patch", Options: map[string]string{"peer": providerPort(name)}})
+		w.Bridges = append(w.Bridges, ovsdb.WantedBridge{Name: name, MustExist: true,
+			Ports: []ovsdb.WantedPort{{Name: providerPort(name), Type: "patch", Options: map[string]string{"peer": uplinkPort(name)}}}})
+	}
+	w.Bridges = append(w.Bridges, integration, tunnel)
 	if m.OpenVSwitch.ExternalIDs[keyLocalManager] != "false" {
 		w.Managers = []string{localManager}
 	}
 	return w
 }
 
-// bridgePorts reads the numbers of the ports that the controller made; ok when all are there.
-func bridgePorts(m *ovsdb.Mirror) (p flows.BridgePorts, ok bool) {
-	integration, tunnel := m.Bridge(flows.BrInt.String()), m.Bridge(flows.BrTun.String())
-	if integration == nil || tunnel == nil {
-		return p, false
+// tunnelTypes are the types of tunnel that the host takes part in.
+func tunnelTypes(h *model.Host) []string {
+	if !h.EncapIP.IsValid() {
+		return nil
 	}
-	number := func(b *ovsdb.Bridge, name string) uint32 {
-		for _, i := range m.Attached(b) {
-			if i.Name == name && i.OFPort >= 1 {
-				return uint32(i.OFPort)
+	return h.EncapTypes
+}
+
+// uplinkPort and providerPort are the two ends of the patch between br-int and a provider bridge, named
+// as Neutron names them.
+func uplinkPort(bridge string) string   { return "int-" + bridge }
+func providerPort(bridge string) string { return "phy-" + bridge }
+
+// portNumbers are the OpenFlow numbers of the ports that the controller made on a host.
+type portNumbers struct {
+	flows.BridgePorts
+	uplinks map[string]uint32 // br-int's ends of the patches, by physical network; without those whose bridge is not there
+}
+
+// portsMade reads the ports' numbers; missing names one that ovs-vswitchd has yet to make.
+func portsMade(h *model.Host, m *ovsdb.Mirror) (p portNumbers, missing string) {
+	numbers := map[string]uint32{}
+	for _, b := range flows.Bridges {
+		br := m.Bridge(b.String())
+		if br == nil {
+			return p, b.String()
+		}
+		for _, i := range m.Attached(br) {
+			numbers[i.Name] = uint32(max(i.OFPort, 0))
+		}
+	}
+	p.PatchTun, p.PatchInt = numbers[portPatchTun], numbers[portPatchInt]
+	for t, number := range map[string]*uint32{model.TypeVXLAN: &p.VXLAN, model.TypeGRE: &p.GRE, model.TypeGeneve: &p.Geneve} {
+		if slices.Contains(tunnelTypes(h), t) {
+			if *number = numbers[t+tunnelSuffix]; *number == 0 {
+				missing = t + tunnelSuffix
 			}
 		}
-		return 0
 	}
-	p = flows.BridgePorts{PatchTun: number(integration, portPatchTun), PatchInt: number(tunnel, portPatchInt), VXLAN: number(tunnel, portVXLAN)}
-	return p, p.PatchTun != 0 && p.PatchInt != 0 && p.VXLAN != 0
+	switch {
+	case p.PatchTun == 0:
+		missing = portPatchTun
+	case p.PatchInt == 0:
+		missing = portPatchInt
+	}
+	p.uplinks = map[string]uint32{}
+	for physical, bridge := range h.BridgeMappings {
+		if n := numbers[uplinkPort(bridge)]; n != 0 && m.Bridge(bridge) != nil {
+			p.uplinks[physical] = n
+		}
+	}
+	return p, missing
 }
 
 // addrOf is the IP address in a connection's address; the zero Addr for a unix socket.

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 
@@ -82,6 +83,12 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 	default:
 		l.dropped.Add(1)
 	}
+}
+
+// watch asks for the changes that others make to flows. One monitor covers all tables: the switch goes
+// through every monitor at every change, and changes to undeclared tables count too.
+func (l *link) watch(ctx context.Context) error {
+	return l.conn.Monitor(ctx, openflow.FlowMonitorRequest{ID: 1, Table: openflow.TableAll, Flags: openflow.MonitorAdd | openflow.MonitorRemoved | openflow.MonitorModify})
 }
 
 // flowUpdate takes the flow monitor's word that flows changed. The controller's own changes come

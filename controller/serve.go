@@ -308,12 +308,15 @@ func (c *Controller) inspectDiff(ctx context.Context, name string) (inspect.Diff
 // freshView is the view that the loop would make now if it had made none before; nil while it cannot.
 func (h *host) freshView() *flows.View {
 	m, snap := h.session.Mirror(), h.c.o.Store.Snapshot()
-	ports, ok := bridgePorts(m)
-	if !ok || h.viewer.view == nil {
+	if h.viewer.view == nil {
+		return nil
+	}
+	ports, missing := portsMade(h.row, m)
+	if missing != "" {
 		return nil
 	}
 	vifs := vifsOf(m, m.Bridge(flows.BrInt.String()))
-	judge(snap, vifs, h.row.Hostname, h.c.o.ClaimUnbound)
+	judge(snap, vifs, h.row, ports, h.c.o.ClaimUnbound)
 	for i := range vifs {
 		if v := &vifs[i]; v.wired != nil && h.vlans.byNetwork[v.wired.NetworkID] == 0 {
 			v.wired = nil // the loop has yet to see it

@@ -23,6 +23,7 @@ type viewer struct {
 type networkMemo struct {
 	revision, hosts store.Revision
 	vlan            uint16
+	uplink          uint32 // of its physical network
 	wired           []wiredPort
 	network         *flows.Network
 }
@@ -36,7 +37,7 @@ type wiredPort struct {
 
 // build makes the view of host over snap. vifs have been judged; every network they are on has a local
 // VLAN. A zero port in ports is one that does not exist.
-func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.BridgePorts, vifs []vif, vlans *localVLANs) *flows.View {
+func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports portNumbers, vifs []vif, vlans *localVLANs) *flows.View {
 	wired := make(map[uuid.UUID][]wiredPort)
 	for i := range vifs {
 		if v := &vifs[i]; v.wired != nil {
@@ -44,7 +45,7 @@ func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.Bridg
 			wired[n] = append(wired[n], wiredPort{v.id, uint32(v.iface.OFPort), v.generation()})
 		}
 	}
-	view := &flows.View{Host: host, Ports: ports}
+	view := &flows.View{Host: host, Ports: ports.BridgePorts}
 	hosts := snap.HostsRevision()
 	if w.view != nil && hosts == w.hosts {
 		view.Peers = w.view.Peers
@@ -60,11 +61,12 @@ func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.Bridg
 	for id, local := range wired {
 		slices.SortFunc(local, func(a, b wiredPort) int { return cmp.Compare(a.ofport, b.ofport) })
 		old := w.networks[id]
-		memo := &networkMemo{revision: snap.NetworkRevision(id), hosts: hosts, vlan: vlans.byNetwork[id], wired: local}
-		if old != nil && old.revision == memo.revision && old.hosts == memo.hosts && old.vlan == memo.vlan && slices.Equal(old.wired, local) {
+		network, _ := snap.Network(id) // judge looked: it is there
+		memo := &networkMemo{revision: snap.NetworkRevision(id), hosts: hosts, vlan: vlans.byNetwork[id], uplink: ports.uplinks[network.Segment.PhysicalNetwork], wired: local}
+		if old != nil && old.revision == memo.revision && old.hosts == memo.hosts && old.vlan == memo.vlan && old.uplink == memo.uplink && slices.Equal(old.wired, local) {
 			memo = old
 		} else {
-			memo.network = networkView(snap, host, id, memo, old)
+			memo.network = networkView(snap, host, network, memo, old)
 		}
 		memos[id] = memo
 		view.Networks = append(view.Networks, memo.network)
@@ -75,9 +77,8 @@ func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports flows.Bridg
 }
 
 // networkView makes one network's part. Ports that are as they were in old keep their pointers.
-func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old *networkMemo) *flows.Network {
-	network, _ := snap.Network(id) // judge looked: it is there
-	n := &flows.Network{Network: network, LocalVLAN: memo.vlan}
+func networkView(snap *store.Snapshot, host *model.Host, network *model.Network, memo, old *networkMemo) *flows.Network {
+	n := &flows.Network{Network: network, LocalVLAN: memo.vlan, Uplink: memo.uplink}
 	var wasLocal map[uuid.UUID]*flows.LocalPort
 	var wasRemote map[uuid.UUID]*flows.RemotePort
 	sameHosts := false
@@ -93,7 +94,7 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 		sameHosts = old.hosts == memo.hosts
 		n.Remote = make([]*flows.RemotePort, 0, len(old.network.Remote)+1)
 	}
-	for s := range snap.SubnetsOf(id) {
+	for s := range snap.SubnetsOf(network.ID) {
 		n.Subnets = append(n.Subnets, s)
 	}
 	for _, w := range memo.wired {
@@ -104,7 +105,7 @@ func networkView(snap *store.Snapshot, host *model.Host, id uuid.UUID, memo, old
 		}
 		n.Local = append(n.Local, p)
 	}
-	for port := range snap.PortsOf(id) {
+	for port := range snap.PortsOf(network.ID) {
 		if port.DeviceOwner == model.OwnerDHCP {
 			n.DHCP = port
 			continue

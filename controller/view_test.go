@@ -75,7 +75,7 @@ func build(t testing.TB, w *viewer, s *store.Store, wired ...*model.Port) *flows
 		}
 		vifs = append(vifs, vifAt(p, i+1))
 	}
-	return w.build(snap, host, flows.BridgePorts{}, vifs, vlans)
+	return w.build(snap, host, portNumbers{}, vifs, vlans)
 }
 
 // A view made from the last one equals one made from nothing, whatever moved between the two; what did

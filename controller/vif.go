@@ -37,7 +37,7 @@ func vifsOf(m *ovsdb.Mirror, br *ovsdb.Bridge) []vif {
 
 // judge decides which VIFs are wired, and says of every other one why not. It returns the ports that
 // have no binding and are now to be claimed for this host.
-func judge(snap *store.Snapshot, vifs []vif, hostname string, claimUnbound bool) (claims []uuid.UUID) {
+func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers, claimUnbound bool) (claims []uuid.UUID) {
 	seen := make(map[uuid.UUID]*ovsdb.Interface, len(vifs))
 	for i := range vifs {
 		v := &vifs[i]
@@ -69,24 +69,37 @@ func judge(snap *store.Snapshot, vifs []vif, hostname string, claimUnbound bool)
 		case holder == "" && claimUnbound:
 			v.reason = "being claimed for this host"
 		case holder == "":
-			v.reason = "the port is not bound: set its binding:host_id to " + hostname
-		case holder != hostname:
+			v.reason = "the port is not bound: set its binding:host_id to " + host.Hostname
+		case holder != host.Hostname:
 			v.reason = "the port is bound to host " + holder
 		case !port.AdminStateUp:
 			v.reason = "the port's admin_state_up is false"
 		default:
-			network, ok := snap.Network(port.NetworkID)
-			if !ok {
-				v.reason = "the port's network is gone"
-			} else if !network.AdminStateUp {
-				v.reason = "the network's admin_state_up is false"
-			} else {
+			if v.reason = unfit(snap, port.NetworkID, host, ports); v.reason == "" {
 				v.wired = port
 				seen[v.id] = v.iface
 			}
 		}
 	}
 	return claims
+}
+
+// unfit says why no port of a network can be wired on the host; "" if it can.
+func unfit(snap *store.Snapshot, id uuid.UUID, host *model.Host, ports portNumbers) string {
+	network, ok := snap.Network(id)
+	switch {
+	case !ok:
+		return "the port's network is gone"
+	case !network.AdminStateUp:
+		return "the network's admin_state_up is false"
+	}
+	if err := host.Reaches(network); err != nil {
+		return err.Error()
+	}
+	if physical := network.Segment.PhysicalNetwork; network.Segment.Provider() && ports.uplinks[physical] == 0 {
+		return fmt.Sprintf("bridge %s of physical network %s is not there, or not of br-int's datapath type", host.BridgeMappings[physical], physical)
+	}
+	return ""
 }
 
 // holderOf is the host where a port is, or is to be, wired: its binding, else its claim; "" for none.

@@ -48,7 +48,7 @@ func newNote(n *model.Network, vlan uint16) *note {
 }
 
 func (n *note) isAt(p *ovsdb.Port) bool {
-	if p.Tag == nil || *p.Tag != n.vlan {
+	if p.Tag == nil || *p.Tag != n.vlan || p.VLANMode != "" || len(p.Trunks) > 0 {
 		return false
 	}
 	for k, v := range n.config {

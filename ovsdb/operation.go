@@ -43,9 +43,11 @@ func MergeMap(table string, row UUID, column string, entries map[string]string) 
 		*ovsdb.NewMutation(column, ovsdb.MutateOperationInsert, values))
 }
 
-// SetPortTag writes a port's VLAN tag, 1 to 4094, and merges other_config.
+// SetPortTag writes a port's VLAN tag, 1 to 4094, and merges other_config. What makes the tag mean
+// something else, vlan_mode and trunks (os-vif isolates new ports by them), is taken out.
 func SetPortTag(port UUID, tag int, otherConfig map[string]string) []Operation {
-	ops := []Operation{Update(portTable.name, port, Row{"tag": tag})}
+	none := setOf[string](nil)
+	ops := []Operation{Update(portTable.name, port, Row{"tag": tag, "vlan_mode": none, "trunks": none})}
 	if len(otherConfig) > 0 {
 		ops = append(ops, MergeMap(portTable.name, port, "other_config", otherConfig))
 	}

@@ -1,0 +1,252 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/ovsdb"
+)
+
+// wire compiles, compares, commits and reports.
+func (h *host) wire(ctx context.Context, ports portNumbers) error {
+	snap, err := h.judgeVIFs(ctx, ports)
+	if err != nil {
+		return err
+	}
+	notes, err := h.numberNetworks(ctx, snap)
+	if err != nil {
+		return err
+	}
+	view := h.viewer.build(snap, h.row, ports, h.vifs, h.vlans)
+	h.c.watch(h, h.viewer.networks, h.unsettled())
+	compileErr := h.compiler.Compile(view)
+	h.punts.Store(puntsOf(view, h.punts.Load()))
+	if err := h.apply(ctx); err != nil {
+		return err
+	}
+	h.vlans.committed()
+	h.reportPorts(snap)
+	return errors.Join(compileErr, h.writeNotes(ctx, notes))
+}
+
+// judgeVIFs decides which VIFs are wired, and claims ports without a binding.
+func (h *host) judgeVIFs(ctx context.Context, ports portNumbers) (*store.Snapshot, error) {
+	if m := h.session.Mirror(); m != h.vifsOf {
+		h.vifs, h.vifsOf = vifsOf(m, m.Bridge(flows.BrInt.String())), m
+	}
+	snap := h.c.o.Store.Snapshot()
+	claims := judge(snap, h.vifs, h.row, ports, h.c.o.ClaimUnbound)
+	here := make(map[uuid.UUID]bool, len(h.vifs))
+	for i := range h.vifs {
+		here[h.vifs[i].id] = true
+	}
+	var stale []uuid.UUID
+	for c := range snap.ClaimsOn(h.row.Hostname) {
+		if !here[c.PortID] {
+			stale = append(stale, c.PortID)
+		}
+	}
+	if len(claims)+len(stale) == 0 {
+		return snap, nil
+	}
+	_, err := h.c.o.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, id := range claims {
+			p, ok := tx.Port(id)
+			if _, claimed := tx.Claim(id); !ok || claimed || p.HostID != "" {
+				continue // somebody was faster
+			}
+			if err := tx.PutClaim(&model.Claim{PortID: id, Host: h.row.Hostname}); err != nil {
+				return err
+			}
+		}
+		for _, id := range stale {
+			if err := tx.DeleteClaim(id); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	snap = h.c.o.Store.Snapshot()
+	judge(snap, h.vifs, h.row, ports, h.c.o.ClaimUnbound)
+	return snap, nil
+}
+
+// unsettled says whether some VIF waits for a port that is not, or not yet, wired here.
+func (h *host) unsettled() bool {
+	for i := range h.vifs {
+		if h.vifs[i].wired == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// numberNetworks gives each wired VIF's network its local VLAN and notes it on the host before any flow
+// uses it. It returns what can be written later: the notes at further VIFs of a network that has one.
+func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) (later []ovsdb.Operation, err error) {
+	carried := map[uuid.UUID]bool{}
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired != nil {
+			carried[v.wired.NetworkID] = true
+		} else if id, err := uuid.Parse(v.port.OtherConfig[otherNetwork]); err == nil {
+			carried[id] = true
+		}
+	}
+	h.vlans.release(carried)
+	notes := map[uuid.UUID]*note{}
+	var without []*vif
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired == nil {
+			continue
+		}
+		n := notes[v.wired.NetworkID]
+		if n == nil {
+			vlan, err := h.vlans.of(v.wired.NetworkID)
+			if err != nil {
+				v.wired, v.reason = nil, err.Error()
+				h.log.Error("port not wired", "port", v.id, "error", err)
+				continue
+			}
+			network, _ := snap.Network(v.wired.NetworkID)
+			n = newNote(network, vlan)
+			notes[network.ID] = n
+		}
+		if n.isAt(v.port) {
+			n.kept = true
+		} else {
+			without = append(without, v)
+		}
+	}
+	var first []ovsdb.Operation
+	for _, v := range without {
+		n := notes[v.wired.NetworkID]
+		ops := ovsdb.SetPortTag(v.port.UUID, n.vlan, n.config)
+		if n.kept {
+			later = append(later, ops...)
+		} else {
+			first = append(first, ops...)
+		}
+	}
+	return later, h.writeNotes(ctx, first)
+}
+
+func (h *host) writeNotes(ctx context.Context, ops []ovsdb.Operation) error {
+	if _, err := h.session.Transact(ctx, ops...); err != nil {
+		return fmt.Errorf("local VLANs: %w", err)
+	}
+	return nil
+}
+
+// apply sends the plan. What appears stands on br-tun before br-int sends to it; what goes is taken off
+// br-int first.
+func (h *host) apply(ctx context.Context) error {
+	plan := h.compiler.Plan()
+	if plan.Empty() {
+		h.pending = nil
+		h.settle(plan)
+		return nil
+	}
+	h.pending = plan
+	appears, goes := plan[flows.BrTun].Split()
+	for _, b := range []*flows.BridgePlan{&appears, &plan[flows.BrInt], &goes} {
+		if b.Empty() {
+			continue
+		}
+		if err := h.send(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", b.Bridge, err)
+		}
+		h.compiler.Committed(b)
+	}
+	h.settle(plan)
+	h.pending = nil
+	h.commit = time.Now()
+	h.commits++
+	return nil
+}
+
+// settle ends the first plan after a dump: what it had to undo was not the controller's doing.
+func (h *host) settle(plan *flows.Plan) {
+	for b, l := range h.links {
+		switch changed := !plan[b].Empty(); l.settled() {
+		case foundEmpty:
+			if h.programmed[b] {
+				h.restarts++
+				h.log.Warn("switch was restarted: everything written again", "bridge", flows.Bridge(b))
+			}
+		case foundOurs:
+			if changed && l.seen {
+				h.repairs++
+				h.log.Warn("foreign change undone", "bridge", flows.Bridge(b), "plan", plan[b].String())
+			}
+		}
+		l.seen, h.programmed[b] = true, true
+	}
+}
+
+// send carries out one bridge's plan: meters, the bundle, meters.
+func (h *host) send(ctx context.Context, b *flows.BridgePlan) error {
+	conn := h.links[b.Bridge].conn
+	before, bundle, after := b.Messages()
+	if len(before) > 0 {
+		if err := conn.Do(ctx, before...); err != nil {
+			return err
+		}
+	}
+	if len(bundle) > 0 {
+		if err := conn.Bundle(ctx, bundle...); err != nil {
+			return err
+		}
+	}
+	if len(after) > 0 {
+		return conn.Do(ctx, after...)
+	}
+	return nil
+}
+
+// reportPorts tells the store which ports are wired now and which no longer are.
+func (h *host) reportPorts(snap *store.Snapshot) {
+	wired := make(map[uuid.UUID]bool, len(h.vifs))
+	reasons := map[uuid.UUID]string{}
+	for i := range h.vifs {
+		v := &h.vifs[i]
+		if v.wired == nil {
+			reasons[v.id] = v.reason
+			continue
+		}
+		wired[v.id] = true
+		if !h.reported[v.id] {
+			h.c.o.Store.SetPortStatus(model.PortStatus{PortID: v.id, Status: "ACTIVE", Host: h.row.Hostname})
+		}
+	}
+	if h.reported == nil { // what was said before this session, in which something may have gone
+		h.reported = map[uuid.UUID]bool{}
+		for p := range snap.PortsOn(h.row.Hostname) {
+			if s, ok := snap.PortStatus(p.ID); ok && s.Status == "ACTIVE" {
+				h.reported[p.ID] = true
+			}
+		}
+	}
+	for id := range h.reported {
+		if wired[id] {
+			continue
+		}
+		reason := reasons[id]
+		if reason == "" {
+			reason = "no interface on br-int names it"
+		}
+		h.c.o.Store.SetPortStatus(model.PortStatus{PortID: id, Status: "DOWN", Host: h.row.Hostname, Reason: reason})
+	}
+	h.reported = wired
+}

@@ -18,8 +18,7 @@ var (
 	traceTunDst = regexp.MustCompile(`^set_field:([0-9a-f.:]+)->tun_(?:ipv6_)?dst$`)
 	traceLoad   = regexp.MustCompile(`^load:0x([0-9a-f]+)->NXM_NX_TUN_IPV4_DST\[\]$`)
 	traceVID    = regexp.MustCompile(`^set_field:(\d+)->vlan_vid$`)
-	traceTunnel = regexp.MustCompile(`^output:([456])$`)
-	traceOutput = regexp.MustCompile(`^-> output port is (\d+)$`)
+	traceOutput = regexp.MustCompile(`^(?:-> output port is |output:)(\d+)$`) // from a register, or not
 )
 
 // trace sends a packet through the switch and says in a word a copy where it went, sorted: "v12" for
@@ -33,7 +32,8 @@ func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 		s.t.Fatalf("%s: %v", packet, err)
 	}
 	var copies []string
-	var vni, dst, tag, last, before string
+	var vni, dst, tag, last string
+	before, now := 0, 0 // copies without the last line's, and with it
 	type level struct { // a bridge, and how far what happens there is indented
 		bridge string
 		indent int
@@ -70,15 +70,17 @@ func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 			n, _ := strconv.Atoi(m[1])
 			tag = "/" + strconv.Itoa(n&0xfff)
 		} else if m := traceOutput.FindStringSubmatch(line); m != nil {
-			if m[1] == strconv.Itoa(uplink) {
+			switch port, _ := strconv.Atoi(m[1]); {
+			case port == 1: // to the other bridge: what follows
+			case bridge == "br-tun":
+				copies = append(copies, map[int]string{4: "", 5: "gre:", 6: "geneve:"}[port]+dst+"/"+vni)
+			case port == uplink:
 				copies = append(copies, "wire"+tag)
-			} else {
+			default:
 				copies = append(copies, "v"+m[1])
 			}
-		} else if m := traceTunnel.FindStringSubmatch(line); m != nil && bridge == "br-tun" {
-			copies = append(copies, map[string]string{"4": "", "5": "gre:", "6": "geneve:"}[m[1]]+dst+"/"+vni)
-		} else if line == ">> skipping output to input port" && traceOutput.MatchString(before) {
-			copies = copies[:len(copies)-1]
+		} else if line == ">> skipping output to input port" && len(copies) > before {
+			copies = copies[:before]
 		} else if line == "IN_PORT" {
 			copies = append(copies, "answered")
 		} else if strings.HasPrefix(line, "controller(") {
@@ -86,7 +88,7 @@ func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 		} else if f, ok := strings.CutPrefix(line, "Final flow: "); ok {
 			final = f
 		}
-		before = line
+		before, now = now, len(copies)
 	}
 	if len(copies) == 0 {
 		return "drop in " + last, final

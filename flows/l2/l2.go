@@ -44,10 +44,16 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	}
 }
 
+const ethTypeServiceVLAN = 0x88a8 // IEEE 802.1ad
+
 // fixed emits what every host has.
 func fixed(e *flows.Emitter) {
 	e.Flow(flows.Classify, 200, of.MustMatch(of.EthDst.MACMasked(of.MAC{0x01, 0x80, 0xc2}, of.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xf0})), of.Drop,
 		"link-local protocols (STP, LACP, LLDP) end at the bridge: IEEE 802.1Q 8.6.3")
+	for _, tag := range []uint64{of.EthTypeVLAN, ethTypeServiceVLAN} {
+		e.Flow(flows.Classify, 60, of.MustMatch(of.VlanVID.Is(of.VIDPresent), of.EthType.Is(tag)), of.Drop,
+			"a VLAN tag behind a priority tag, which Open vSwitch may not look into (vlan-limit): alone it would count")
+	}
 	e.Flow(flows.Classify, 50, of.MustMatch(of.VlanVID.Is(of.VIDPresent)), of.Apply(of.PopVLAN{}, of.Resubmit{Table: flows.Classify.Number}),
 		"a priority tag (VID 0) counts as untagged")
 	e.Flow(flows.Classify, 0, "", of.Drop, "no VIF of a port, or a VLAN tag that the VIF may not send")

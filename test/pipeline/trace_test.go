@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,7 +28,19 @@ var (
 // the last table. final is the packet as it was in the end.
 func (s *realSwitch) trace(bridge, packet string) (went, final string) {
 	s.t.Helper()
-	out, err := s.Appctl("ofproto/trace", bridge, packet)
+	return s.traced(bridge, packet)
+}
+
+// traceFrame is trace for the bytes of a frame, in hex, from a port on br-int. What it makes the switch
+// learn is learnt.
+func (s *realSwitch) traceFrame(port uint32, frame string) (went, final string) {
+	s.t.Helper()
+	return s.traced("br-int", fmt.Sprintf("in_port=%d", port), frame)
+}
+
+func (s *realSwitch) traced(bridge, packet string, more ...string) (went, final string) {
+	s.t.Helper()
+	out, err := s.Appctl(append([]string{"ofproto/trace", bridge, packet}, more...)...)
 	if err != nil {
 		s.t.Fatalf("%s: %v", packet, err)
 	}

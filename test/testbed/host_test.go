@@ -118,11 +118,18 @@ func TestHostsPingAcrossVXLAN(t *testing.T) {
 		t.Errorf("captured %d frames to and %d from the host, want %d at least", to, from, n)
 	}
 
-	// A full-size packet, and a stream whose checksums matter.
+	// A full-size packet, and a stream.
 	if out, err := a.Exec("ping", "-c1", "-W2", "-Mdo", "-s1472", "10.0.0.2"); err != nil {
 		t.Errorf("1500 bytes: %v\n%s", err, out)
 	}
-	l, err := b.Listen("tcp", "10.0.0.2:7")
+	stream(t, a.Namespace, b.Namespace, "10.0.0.2:7")
+}
+
+// stream carries a mebibyte over TCP, whose checksums matter, from one that
+// listens at the address to another.
+func stream(t *testing.T, to, from testbed.Namespace, address string) {
+	t.Helper()
+	l, err := from.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +140,7 @@ func TestHostsPingAcrossVXLAN(t *testing.T) {
 			c.Close()
 		}
 	}()
-	c, err := a.DialContext(t.Context(), "tcp", "10.0.0.2:7")
+	c, err := to.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -248,10 +248,10 @@ func (n Namespace) address(device string, p netip.Prefix, set func(*netlink.Hand
 	return nil
 }
 
-// finishChecksums makes eth0 send what it sends with its checksums. A veth leaves
-// that to the other end, and Open vSwitch, which reads the frames from a packet
-// socket, would put them into tunnels as they are.
-func (n Namespace) finishChecksums() error {
-	_, err := n.Exec("ethtool", "-K", "eth0", "tx", "off")
+// finishChecksums makes one end of a veth send what it sends with its checksums. A
+// veth leaves that to the other end, and Open vSwitch, which reads the frames from
+// a packet socket, would pass them on as they are.
+func (n Namespace) finishChecksums(device string) error {
+	_, err := n.Exec("ethtool", "-K", device, "tx", "off")
 	return err
 }

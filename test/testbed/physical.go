@@ -83,6 +83,9 @@ func (p *Physical) joinManagement() error {
 	if err := p.bed.wire(managementBridge, p.Name, p.Namespace, managementBridge, 1500); err != nil {
 		return err
 	}
+	if err := p.bed.Underlay.finishChecksums(p.Name); err != nil {
+		return err
+	}
 	_, err := p.Vsctl("add-port", physicalBridge, managementBridge, "tag=0")
 	p.managed = err == nil
 	return err
@@ -125,7 +128,7 @@ func (m *Machine) connect(p *Physical, port string, vlan int, addresses []netip.
 	if err := addVeth(nl, port, m.Namespace, "eth0", UnderlayMTU, m.MAC); err != nil {
 		return err
 	}
-	if err := m.finishChecksums(); err != nil {
+	if err := m.finishChecksums("eth0"); err != nil {
 		return err
 	}
 	for _, a := range addresses {

@@ -137,6 +137,8 @@ func TestSingleNICHost(t *testing.T) {
 			t.Errorf("%s and the controller's address: no answer", h.Name)
 		}
 	}
+	stream(t, hosts[0].Namespace, bed.Underlay, testbed.ManagementAddr.String()+":6640")
+	stream(t, bed.Underlay, hosts[1].Namespace, hosts[1].Management.String()+":7")
 	if m := addMachine(t, p, "router", 0, "10.77.99.1/16"); !reaches(t, m.Namespace, hosts[0].Management.String()) {
 		t.Error("a machine on the same network does not reach h1")
 	}

@@ -49,7 +49,7 @@ func (vm *VM) Plug() error {
 	if err := addVeth(nl, vm.Device(), vm.Namespace, "eth0", UnderlayMTU, vm.MAC); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
-	if err := vm.finishChecksums(); err != nil {
+	if err := vm.finishChecksums("eth0"); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
 	return vm.Host.plug(vm.VIF)

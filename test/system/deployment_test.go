@@ -51,6 +51,7 @@ const patience = 30 * time.Second
 type tester interface {
 	Helper()
 	Logf(string, ...any)
+	Error(...any)
 	Errorf(string, ...any)
 	Fatalf(string, ...any)
 	Fatal(...any)

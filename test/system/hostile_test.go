@@ -42,7 +42,7 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	noise := make([]byte, 100_000)
-	rand.Read(noise) //nolint:errcheck // it does not fail
+	rand.Read(noise)
 	hello := []byte{6, 0, 0, 8, 0, 0, 0, 1}
 	var conns []net.Conn
 	for _, c := range []struct {
@@ -79,7 +79,7 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("among strangers a VIF took %s", took)
 	}
 	for _, conn := range conns {
-		conn.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // of a TCP connection
+		conn.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s is still connected to %s", conn.LocalAddr(), conn.RemoteAddr())
 			continue

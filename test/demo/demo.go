@@ -1,11 +1,12 @@
 // Package demo is `tunbridge demo`: two real Open vSwitch hosts in network namespaces of this machine,
-// one controller, and every claim shown with what proved it.
+// one controller, networks of all six types, and every claim shown with what proved it.
 //
 // It uses nothing but public interfaces: the controller is this very program run as `serve`, networks
 // and ports come from its REST API, hosts enrol with ovs-vsctl, and what the switches do is read from
 // the wire, from ovs-ofctl and from the guests.
 //
-// demo.go is the story, claims.go what is claimed, deployment.go the controller and its clients.
+// demo.go is the story, claims.go what is claimed (traffic.go, wire.go and restart.go: the longer
+// ones), deployment.go the controller and its clients, networks.go what is made through the API.
 package demo
 
 import (
@@ -63,12 +64,12 @@ func (d *Demo) Run() error {
 
 // show goes through the claims. The error is of the demo itself; a claim that does not hold is none.
 func (d *deployment) show(ctx context.Context) (held bool, err error) {
-	fmt.Println("Two Open vSwitch hosts in namespaces, one controller; nothing runs on a host beside Open vSwitch.")
+	fmt.Println("Two Open vSwitch hosts in namespaces, a physical network, one controller; nothing runs on a host beside Open vSwitch.")
 	if err := d.start(ctx); err != nil {
 		return false, err
 	}
 	held = true
-	for _, c := range claims {
+	for _, c := range d.claims() {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,40 +21,24 @@ type deployment struct {
 	controller *testbed.Process
 	http       *http.Client
 	hosts      []*testbed.Host
-	blue, red  network
-}
-
-// network is a network with its guests.
-type network struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-	VNI  uint32 `json:"provider:segmentation_id"`
-	vms  []*guest
-}
-
-// guest is a VM with the port it is plugged as.
-type guest struct {
-	*testbed.VM
-	port port
-}
-
-// port is what the API says of a port.
-type port struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"`
-	MAC      string `json:"mac_address"`
-	FixedIPs []struct {
-		Address string `json:"ip_address"`
-	} `json:"fixed_ips"`
+	physical   *testbed.Physical
+	networks   []*network
 }
 
 const apiURL = "http://127.0.0.1:9696"
+
+// What is beside the overlay: a physical network, and on each host the bridge that is mapped to it.
+const (
+	physicalNetwork = "physnet1"
+	physicalMTU     = 1500
+	providerBridge  = "br-ex"
+)
 
 func (d *deployment) dataDir() string { return filepath.Join(d.bed.Dir(), "controller") }
 
 func (d *deployment) admin() string { return "unix:" + filepath.Join(d.dataDir(), "admin.sock") }
 
-// start brings up the controller and two hosts that know nothing of it yet.
+// start brings up the controller and two hosts that know nothing of it yet, both on a physical network.
 func (d *deployment) start(ctx context.Context) error {
 	if err := d.bed.Wire(); err != nil {
 		return err
@@ -64,9 +47,22 @@ func (d *deployment) start(ctx context.Context) error {
 	if err := d.serve(ctx); err != nil {
 		return err
 	}
-	hosts, err := d.bed.AddHosts("compute01", "compute02")
-	d.hosts = hosts
-	return err
+	var err error
+	if d.physical, err = d.bed.AddPhysical(physicalNetwork); err != nil {
+		return err
+	}
+	if d.hosts, err = d.bed.AddHosts("compute01", "compute02"); err != nil {
+		return err
+	}
+	for _, h := range d.hosts {
+		if err := h.Connect(d.physical, providerBridge); err != nil {
+			return err
+		}
+	}
+	for _, n := range plan {
+		d.networks = append(d.networks, &n)
+	}
+	return nil
 }
 
 // serve starts the controller and waits for its API.
@@ -77,7 +73,8 @@ func (d *deployment) serve(ctx context.Context) error {
 	}
 	address := testbed.ManagementAddr.String()
 	d.controller, err = d.bed.Underlay.Start("controller", exe, "serve", "--insecure", "--data-dir", d.dataDir(),
-		"--ovsdb-listen", "tcp:"+address+":6640", "--openflow-listen", "tcp:"+address+":6653", "--underlay-mtu", fmt.Sprint(testbed.UnderlayMTU))
+		"--ovsdb-listen", "tcp:"+address+":6640", "--openflow-listen", "tcp:"+address+":6653", "--underlay-mtu", fmt.Sprint(testbed.UnderlayMTU),
+		"--flat-networks", physicalNetwork, "--vlan-ranges", physicalNetwork+":100:199", "--physical-network-mtus", fmt.Sprintf("%s:%d", physicalNetwork, physicalMTU))
 	if err != nil {
 		return err
 	}
@@ -156,37 +153,6 @@ func (d *deployment) call(ctx context.Context, method, path string, body, answer
 // object is a JSON object of the API.
 type object map[string]any
 
-// addNetwork makes a network with a subnet.
-func (d *deployment) addNetwork(ctx context.Context, n *network, name, cidr string) error {
-	var made struct{ Network network }
-	if err := d.call(ctx, http.MethodPost, "/v2.0/networks", object{"network": object{"name": name}}, &made); err != nil {
-		return err
-	}
-	*n = made.Network
-	return d.call(ctx, http.MethodPost, "/v2.0/subnets", object{"subnet": object{"name": name, "network_id": n.ID, "ip_version": 4, "cidr": cidr,
-		"dns_nameservers": []string{"192.0.2.53"}, "host_routes": []object{{"destination": "198.51.100.0/24", "nexthop": "10.0.0.9"}}}}, &struct{}{})
-}
-
-// addGuest makes a port bound to the host, and plugs a VM as it.
-func (d *deployment) addGuest(ctx context.Context, n *network, host *testbed.Host, name, address string) (*guest, error) {
-	var made struct{ Port port }
-	body := object{"network_id": n.ID, "name": name, "fixed_ips": []object{{"ip_address": address}}, "binding:host_id": host.Name}
-	if err := d.call(ctx, http.MethodPost, "/v2.0/ports", object{"port": body}, &made); err != nil {
-		return nil, err
-	}
-	mac, err := net.ParseMAC(made.Port.MAC)
-	if err != nil {
-		return nil, err
-	}
-	vm, err := host.AddVM(name, testbed.VIF{PortID: made.Port.ID, MAC: mac})
-	if err != nil {
-		return nil, err
-	}
-	g := &guest{VM: vm, port: made.Port}
-	n.vms = append(n.vms, g)
-	return g, nil
-}
-
 // tool runs one of the program's own commands.
 func (d *deployment) tool(args ...string) (string, error) {
 	exe, err := os.Executable()
@@ -207,7 +173,12 @@ Left running. As root:
   flows explained    %s flows %s --admin %s
   installed/wanted   %s diff %s --admin %s
   the switch         ovs-ofctl -O OpenFlow15 --names dump-flows unix:%s/br-int.mgmt
-  a guest            ip netns exec %s ping 10.0.0.13
   remove it all      %s demo --remove %s
-`, in, apiURL, os.Args[0], d.admin(), os.Args[0], host.Name, d.admin(), os.Args[0], host.Name, d.admin(), host.Dir, d.blue.vms[0].NetworkName(), os.Args[0], d.bed.Prefix())
+`, in, apiURL, os.Args[0], d.admin(), os.Args[0], host.Name, d.admin(), os.Args[0], host.Name, d.admin(), host.Dir, os.Args[0], d.bed.Prefix())
+	for _, n := range d.networks {
+		if all := n.endpoints(); len(all) > 1 {
+			last := all[len(all)-1]
+			fmt.Printf("  %-19sip netns exec %s ping %s\n", last.name, last.NetworkName(), all[0].address)
+		}
+	}
 }

@@ -305,7 +305,7 @@ func TestBindingReaches(t *testing.T) {
 			continue
 		}
 		log.Reset()
-		p = b.must("PUT", "/v2.0/ports/"+p["id"].(string), `{"port":{"name":"again"}}`, "port")
+		b.must("PUT", "/v2.0/ports/"+p["id"].(string), `{"port":{"name":"again"}}`, "port")
 		if !strings.Contains(log.String(), c.reason) {
 			t.Errorf("%s on %s, updated: logged %s", c.body, c.host, log.String())
 		}

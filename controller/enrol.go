@@ -109,10 +109,10 @@ func datapathID(systemID string, b flows.Bridge) uint64 {
 // wantedRows is what the host's database must hold. target is where its bridges find the controller.
 func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovsdb.Wanted {
 	bridge := func(b flows.Bridge) ovsdb.WantedBridge {
-		names := map[int]string{}
+		tables := map[int]ovsdb.WantedTable{}
 		for _, t := range flows.Pipeline() {
 			if t.Bridge == b {
-				names[int(t.Number)] = t.Name
+				tables[int(t.Number)] = ovsdb.WantedTable{Name: t.Name, Prefixes: t.Prefixes}
 			}
 		}
 		return ovsdb.WantedBridge{
@@ -121,7 +121,7 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 			Protocols:   []string{"OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"},
 			OtherConfig: map[string]string{"disable-in-band": "true"},
 			ExternalIDs: map[string]string{ownerKey: ownerName},
-			TableNames:  names,
+			Tables:      tables,
 			Controllers: []ovsdb.WantedController{{Target: target, ConnectionMode: "out-of-band", QueueSize: 512, MaxBackoff: 1000, InactivityProbe: 10000}},
 		}
 	}

@@ -68,6 +68,11 @@ Each flow's cookie says what it is there for. It is emitted by one owner, a pack
 			}
 		}
 	}
+	for _, t := range Pipeline() {
+		if t.Prefixes != nil {
+			p("\nIn %s the switch looks up %s by prefix (Flow_Table.prefixes): one megaflow serves many sources.", t, strings.Join(t.Prefixes, " and "))
+		}
+	}
 	p("\nA packet moves to higher numbers only. Exceptions:\n")
 	for _, l := range loops {
 		p("- from %s to %s", l.from, l.to)
@@ -91,8 +96,8 @@ Groups, on both bridges: the id of a network's flood set is its local VLAN; 0x20
 of the set which unicast to an unknown MAC reaches, where a port has no port security. Beyond %d members
 a set's buckets are groups with the id part<<16 | the set's. Bucket ids are port keys on br-int and
 tunnel addresses on br-tun: an IPv4 address as a number; an IPv6 address as 32 bits of its hash or, if
-those are above 0xffffff00 or a lower address of the set has them, the next number. Meters: the id is
-the port's key.
+those are above 0xffffff00 or a lower address of the set has them, the next number. Meters: on br-int the id is
+the port's key; on br-tun 1 limits the probes of other hosts and 2 those that came back.
 
 ## Cookies
 

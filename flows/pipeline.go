@@ -35,6 +35,11 @@ type Table struct {
 	Purpose string  // one line, for docs and explanations
 	Owners  []Owner // who may emit flows into it
 	Learned bool    // filled by the switch itself; left out of dump, diff, audit and flow monitor
+
+	// Prefixes are the fields that the switch looks up by prefix here (Flow_Table.prefixes of its
+	// database), sorted, so that flows for some addresses do not cost a megaflow for each other one. None:
+	// as it does by itself, which is the addresses of IPv4.
+	Prefixes []string
 }
 
 // String is the table as the documentation names it, "br-int 60 l2".
@@ -45,7 +50,7 @@ func (t *Table) String() string { return fmt.Sprintf("%s %d %s", t.Bridge, t.Num
 var (
 	Classify      = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2)
 	PortSecMAC    = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
-	PortSecKind   = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2)
+	PortSecKind   = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2).byPrefix("ip_src", "ipv6_src")
 	PortSecIP     = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)
 	PortSecLLA    = table(BrInt, 13, "port_security_lla", "the link-layer address to prove is one of the port's", OwnerL2)
 	MACLearn      = table(BrInt, 15, "mac_learn", "what sends here has no address that the API knows: its MAC is learnt", OwnerL2)
@@ -78,6 +83,12 @@ var pipeline []*Table
 func table(b Bridge, number uint8, name, purpose string, owners ...Owner) *Table {
 	t := &Table{Bridge: b, Number: number, Name: name, Purpose: purpose, Owners: owners}
 	pipeline = append(pipeline, t)
+	return t
+}
+
+// byPrefix declares Prefixes.
+func (t *Table) byPrefix(fields ...string) *Table {
+	t.Prefixes = fields
 	return t
 }
 

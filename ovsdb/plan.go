@@ -28,11 +28,17 @@ type WantedBridge struct {
 	FailMode     string
 	DatapathID   string // other_config:datapath-id, 16 hexadecimal digits
 	Protocols    []string
-	OtherConfig  map[string]string // merged; an empty value takes the key out
-	ExternalIDs  map[string]string // merged likewise
-	TableNames   map[int]string    // OpenFlow table → name; other tables are left alone
+	OtherConfig  map[string]string   // merged; an empty value takes the key out
+	ExternalIDs  map[string]string   // merged likewise
+	Tables       map[int]WantedTable // by number; other tables are left alone
 	Ports        []WantedPort
 	Controllers  []WantedController // exactly these, once there is one: see ForeignControllers first
+}
+
+// WantedTable is an OpenFlow table.
+type WantedTable struct {
+	Name     string
+	Prefixes []string // exactly these, sorted, three at most; none: what ovs-vswitchd does by itself
 }
 
 // WantedPort is a port with one interface of the same name.
@@ -152,7 +158,7 @@ func (p *plan) bridge(w *WantedBridge) {
 	}
 	p.merge(bridgeTable.name, b.UUID, "other_config", b.OtherConfig, other)
 	p.merge(bridgeTable.name, b.UUID, "external_ids", b.ExternalIDs, w.ExternalIDs)
-	p.tableNames(b, w.TableNames)
+	p.tables(b, w.Tables)
 	for _, port := range w.Ports {
 		p.port(b, port)
 	}
@@ -209,25 +215,30 @@ func (p *plan) controllers(b *Bridge, want []WantedController, row Row) {
 	row["controller"] = references(refs)
 }
 
-// tableNames gives OpenFlow tables their names. A Flow_Table row may be shared
-// by bridges, so a wrong one is replaced, not renamed.
-func (p *plan) tableNames(b *Bridge, want map[int]string) {
+// tables gives OpenFlow tables their names and prefixes. A Flow_Table row may be
+// shared by bridges, so a wrong one is replaced, not changed.
+func (p *plan) tables(b *Bridge, want map[int]WantedTable) {
 	var wrong []int
-	names := make(map[int]ovsdb.UUID)
+	tables := make(map[int]ovsdb.UUID)
 	for _, n := range slices.Sorted(maps.Keys(want)) {
 		ref, there := b.FlowTables[n]
-		if have := p.mirror.FlowTables[ref]; have != nil && have.Name == want[n] {
+		w := want[n]
+		if have := p.mirror.FlowTables[ref]; have != nil && have.Name == w.Name && slices.Equal(have.Prefixes, w.Prefixes) {
 			continue
 		}
 		if there {
 			wrong = append(wrong, n)
 		}
-		names[n] = reference(p.insert(flowTableTable.name, Row{"name": want[n]}))
+		row := Row{"name": w.Name}
+		if len(w.Prefixes) > 0 {
+			row["prefixes"] = setOf(w.Prefixes)
+		}
+		tables[n] = reference(p.insert(flowTableTable.name, row))
 	}
-	if len(names) == 0 {
+	if len(tables) == 0 {
 		return
 	}
-	insert := *ovsdb.NewMutation("flow_tables", ovsdb.MutateOperationInsert, mapOf(names))
+	insert := *ovsdb.NewMutation("flow_tables", ovsdb.MutateOperationInsert, mapOf(tables))
 	if len(wrong) == 0 {
 		p.do(mutate(bridgeTable.name, b.UUID, insert))
 		return

@@ -10,15 +10,16 @@ import (
 
 // wanted is a host as the controller wants it.
 func wanted(controllers ...string) Wanted {
-	names := make(map[int]string)
+	tables := make(map[int]WantedTable)
 	for i := range 20 {
-		names[i*5] = fmt.Sprint("table_", i)
+		tables[i*5] = WantedTable{Name: fmt.Sprint("table_", i)}
 	}
+	tables[10] = WantedTable{Name: "table_2", Prefixes: []string{"ip_src", "ipv6_src"}}
 	w := Wanted{Owner: "tunbridge", Managers: []string{"ptcp:0:127.0.0.1"}}
 	for i, name := range []string{"br-int", "br-tun"} {
 		b := WantedBridge{
 			Name: name, DatapathType: "netdev", FailMode: "secure", DatapathID: fmt.Sprintf("00000000000000a%d", i),
-			Protocols: []string{"OpenFlow10", "OpenFlow15", "OpenFlow13", "OpenFlow14"}, TableNames: names,
+			Protocols: []string{"OpenFlow10", "OpenFlow15", "OpenFlow13", "OpenFlow14"}, Tables: tables,
 			OtherConfig: map[string]string{"mac-table-size": "50"}, ExternalIDs: map[string]string{"owner": "tunbridge"},
 		}
 		for _, target := range controllers {
@@ -65,7 +66,7 @@ func TestPlanFromNothing(t *testing.T) {
 	}
 	m := converge(t, s, wanted("tcp:127.0.0.1:1", "tcp:127.0.0.1:2"))
 	b := m.Bridge("br-tun")
-	if b.DatapathID != "00000000000000a1" || b.FailMode != "secure" || len(b.Controllers) != 2 || len(b.FlowTables) != 20 {
+	if b.DatapathID != "00000000000000a1" || b.FailMode != "secure" || len(b.Controllers) != 2 || len(b.FlowTables) != 20 || len(m.FlowTables[b.FlowTables[10]].Prefixes) != 2 {
 		t.Errorf("br-tun is %+v", b)
 	}
 	ofports := make(map[string]int)

@@ -87,10 +87,11 @@ type Manager struct {
 	IsConnected     bool   `ovsdb:"is_connected"`
 }
 
-// FlowTable configures one OpenFlow table of a bridge; here, names it.
+// FlowTable configures one OpenFlow table of a bridge.
 type FlowTable struct {
 	UUID        UUID              `ovsdb:"_uuid"`
 	Name        string            `ovsdb:"name"`
+	Prefixes    []string          `ovsdb:"prefixes"` // fields that ovs-vswitchd looks up by prefix
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 

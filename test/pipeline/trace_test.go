@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +20,7 @@ var (
 	traceTunID  = regexp.MustCompile(`^set_field:(0x[0-9a-f]+)->tun_id$`)
 	traceTunDst = regexp.MustCompile(`^set_field:([0-9a-f.:]+)->tun_(?:ipv6_)?dst$`)
 	traceLoad   = regexp.MustCompile(`^load:0x([0-9a-f]+)->NXM_NX_TUN_IPV4_DST\[\]$`)
+	traceLoad6  = regexp.MustCompile(`^load:0x([0-9a-f]+)->NXM_NX_TUN_IPV6_DST\[0\.\.63\],load:0x([0-9a-f]+)->NXM_NX_TUN_IPV6_DST\[64\.\.127\]$`)
 	traceVID    = regexp.MustCompile(`^set_field:(\d+)->vlan_vid$`)
 	traceOutput = regexp.MustCompile(`^(?:-> output port is |output:)(\d+)$`) // from a register, or not
 )
@@ -79,6 +82,13 @@ func (s *realSwitch) traced(bridge, packet string, more ...string) (went, final 
 		} else if m := traceLoad.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.ParseUint(m[1], 16, 32)
 			dst = addr4(byte(n>>24), byte(n>>16), byte(n>>8), byte(n)).String()
+		} else if m := traceLoad6.FindStringSubmatch(line); m != nil {
+			var addr [16]byte
+			for i, half := range m[1:] {
+				n, _ := strconv.ParseUint(half, 16, 64)
+				binary.BigEndian.PutUint64(addr[8-8*i:], n)
+			}
+			dst = netip.AddrFrom16(addr).String()
 		} else if m := traceVID.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
 			tag = "/" + strconv.Itoa(n&0xfff)

@@ -30,6 +30,9 @@ const (
 // lockName is the OVSDB lock that the host's one controller holds.
 const lockName = "tunbridge"
 
+// redialWithin is how long a host waits at most before it dials a controller again, in milliseconds.
+const redialWithin = 1000
+
 // localManager is where os-vif on the host finds the database.
 const localManager = "ptcp:6640:127.0.0.1"
 
@@ -38,6 +41,10 @@ const (
 	ownerKey  = "owner"
 	ownerName = "tunbridge"
 )
+
+// programmedByHand says whether an integration bridge that is not ours is one that somebody programs:
+// os-vif makes br-int, too, but leaves its fail_mode alone. Connecting to it would flush what it has.
+func programmedByHand(b *ovsdb.Bridge) bool { return b != nil && !ours(b) && b.FailMode == "secure" }
 
 // ours says whether the controller made, or took over, a bridge before.
 func ours(b *ovsdb.Bridge) bool { return b != nil && b.ExternalIDs[ownerKey] == ownerName }
@@ -85,6 +92,11 @@ func hostRow(o *ovsdb.OpenVSwitch, remote netip.Addr) (*model.Host, error) {
 		if h.BridgeMappings == nil {
 			h.BridgeMappings = map[string]string{}
 		}
+		for other, taken := range h.BridgeMappings {
+			if taken == bridge {
+				return nil, fmt.Errorf("external_ids:%s maps %s and %s to the one bridge %s", keyBridgeMappings, other, physnet, bridge)
+			}
+		}
 		h.BridgeMappings[physnet] = bridge
 	}
 	return h, nil
@@ -106,8 +118,9 @@ func datapathID(systemID string, b flows.Bridge) uint64 {
 	return binary.BigEndian.Uint64(sum[:])>>1&^0xff | uint64(b) + 1
 }
 
-// wantedRows is what the host's database must hold. target is where its bridges find the controller.
-func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovsdb.Wanted {
+// wantedRows is what the host's database must hold. target is where its bridges find the controller,
+// manager the target by which the host itself came, if it did.
+func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target, manager string) ovsdb.Wanted {
 	bridge := func(b flows.Bridge) ovsdb.WantedBridge {
 		tables := map[int]ovsdb.WantedTable{}
 		for _, t := range flows.Pipeline() {
@@ -122,7 +135,7 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 			OtherConfig: map[string]string{"disable-in-band": "true"},
 			ExternalIDs: map[string]string{ownerKey: ownerName},
 			Tables:      tables,
-			Controllers: []ovsdb.WantedController{{Target: target, ConnectionMode: "out-of-band", QueueSize: 512, MaxBackoff: 1000, InactivityProbe: 10000}},
+			Controllers: []ovsdb.WantedController{{Target: target, ConnectionMode: "out-of-band", QueueSize: 512, MaxBackoff: redialWithin, InactivityProbe: 10000}},
 		}
 	}
 	integration, tunnel := bridge(flows.BrInt), bridge(flows.BrTun)
@@ -141,8 +154,10 @@ func wantedRows(h *model.Host, m *ovsdb.Mirror, datapathType, target string) ovs
 			Ports: []ovsdb.WantedPort{{Name: providerPort(name), Type: "patch", Options: map[string]string{"peer": uplinkPort(name)}}}})
 	}
 	w.Bridges = append(w.Bridges, integration, tunnel)
+	// ovsdb-server would wait up to 8 s before it dials a restarted controller again.
+	w.Managers = []ovsdb.WantedManager{{Target: manager, MustExist: true, MaxBackoff: redialWithin}}
 	if m.OpenVSwitch.ExternalIDs[keyLocalManager] != "false" {
-		w.Managers = []string{localManager}
+		w.Managers = append(w.Managers, ovsdb.WantedManager{Target: localManager})
 	}
 	return w
 }

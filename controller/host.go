@@ -185,6 +185,9 @@ func (h *host) enrol(ctx context.Context) error {
 				return fmt.Errorf("%s is programmed by another controller (%s): remove it with `ovs-vsctl del-controller %s`, or set external_ids:%s=true to take the bridge over",
 					b, foreign[0], b, keyAdopt)
 			}
+			if programmedByHand(m.Bridge(b.String())) {
+				return fmt.Errorf("%s was there before, with fail_mode secure, so that somebody programs it: delete it, or set external_ids:%s=true to take the bridge over", b, keyAdopt)
+			}
 		}
 	}
 	if have, ok := h.c.o.Store.Snapshot().Host(h.id); !ok || !reflect.DeepEqual(have, row) {
@@ -210,7 +213,7 @@ func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration
 		}
 	}
 	if m != h.planned {
-		wanted := wantedRows(h.row, m, h.datapath, h.c.target(h))
+		wanted := wantedRows(h.row, m, h.datapath, h.c.target(h), h.manager())
 		if ops := m.Plan(wanted); len(ops) > 0 {
 			if _, err := h.session.Transact(ctx, ops...); err != nil {
 				return "", 0, err
@@ -258,6 +261,15 @@ func everRan(m *ovsdb.Mirror, br *ovsdb.Bridge) bool {
 		}
 	}
 	return false
+}
+
+// manager is the Manager target by which the host's database dialled.
+func (h *host) manager() string {
+	scheme := "tcp:"
+	if h.cert != "" {
+		scheme = "ssl:"
+	}
+	return scheme + h.session.LocalAddr().String()
 }
 
 // chooseDatapath decides the datapath type: what the host asks for, else what br-int has, else the kernel's.

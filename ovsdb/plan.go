@@ -16,7 +16,7 @@ type Wanted struct {
 	// and nothing is removed.
 	Owner    string
 	Bridges  []WantedBridge
-	Managers []string // targets that must be there
+	Managers []WantedManager
 }
 
 // WantedBridge is a bridge, made if it is not there, but for MustExist: then it
@@ -57,6 +57,14 @@ type WantedController struct {
 	QueueSize       int    // controller_queue_size, packet-ins
 	MaxBackoff      int    // milliseconds
 	InactivityProbe int    // milliseconds
+}
+
+// WantedManager is a Manager row, made if it is not there, but for MustExist. What somebody has set in it
+// stays.
+type WantedManager struct {
+	Target     string
+	MustExist  bool
+	MaxBackoff int // milliseconds between two attempts to connect; 0: as it is
 }
 
 const ownerKey = "owner"
@@ -312,15 +320,24 @@ func (p *plan) removePorts(want []WantedBridge) {
 	}
 }
 
-func (p *plan) managers(targets []string) {
-	for _, target := range targets {
-		there := false
-		for _, have := range p.mirror.Managers {
-			there = there || have.Target == target
+func (p *plan) managers(want []WantedManager) {
+	for _, w := range want {
+		var have *Manager
+		for _, m := range p.mirror.Managers {
+			if m.Target == w.Target {
+				have = m
+			}
 		}
-		if !there {
-			row := p.insert(managerTable.name, Row{"target": target})
-			p.do(add(openVSwitchTable.name, p.mirror.OpenVSwitch.UUID, "manager_options", row))
+		row := Row{}
+		if w.MaxBackoff != 0 && (have == nil || have.MaxBackoff == nil) {
+			row["max_backoff"] = w.MaxBackoff
+		}
+		switch {
+		case have == nil && !w.MustExist:
+			row["target"] = w.Target
+			p.do(add(openVSwitchTable.name, p.mirror.OpenVSwitch.UUID, "manager_options", p.insert(managerTable.name, row)))
+		case have != nil && len(row) > 0:
+			p.do(Update(managerTable.name, have.UUID, row))
 		}
 	}
 }

@@ -15,7 +15,7 @@ func wanted(controllers ...string) Wanted {
 		tables[i*5] = WantedTable{Name: fmt.Sprint("table_", i)}
 	}
 	tables[10] = WantedTable{Name: "table_2", Prefixes: []string{"ip_src", "ipv6_src"}}
-	w := Wanted{Owner: "tunbridge", Managers: []string{"ptcp:0:127.0.0.1"}}
+	w := Wanted{Owner: "tunbridge", Managers: []WantedManager{{Target: "ptcp:0:127.0.0.1"}, {Target: "tcp:192.0.2.1:6640", MustExist: true, MaxBackoff: 1000}}}
 	for i, name := range []string{"br-int", "br-tun"} {
 		b := WantedBridge{
 			Name: name, DatapathType: "netdev", FailMode: "secure", DatapathID: fmt.Sprintf("00000000000000a%d", i),

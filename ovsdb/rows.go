@@ -83,6 +83,7 @@ type Controller struct {
 type Manager struct {
 	UUID            UUID   `ovsdb:"_uuid"`
 	Target          string `ovsdb:"target"`
+	MaxBackoff      *int   `ovsdb:"max_backoff"`      // milliseconds
 	InactivityProbe *int   `ovsdb:"inactivity_probe"` // milliseconds, 0 never
 	IsConnected     bool   `ovsdb:"is_connected"`
 }

@@ -147,16 +147,23 @@ func TestSystemIDIsClaimedTwice(t *testing.T) {
 	}
 }
 
-// A bridge that another controller programs is left alone until the operator says otherwise.
+// A bridge that another controller programs, or somebody by hand, is left alone until the operator says
+// otherwise.
 func TestForeignController(t *testing.T) {
+	t.Parallel()
+	other := "tcp:" + freeAddress(t)
+	t.Run("connected", func(t *testing.T) { foreignController(t, other, "--", "set-controller", "br-int", other) })
+	t.Run("by hand", func(t *testing.T) { foreignController(t, "") })
+}
+
+func foreignController(t *testing.T, other string, settings ...string) {
 	t.Parallel()
 	d := deploy(t)
 	h, err := d.bed.AddCheapHost("compute01")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := "tcp:" + freeAddress(t)
-	if _, err := h.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "fail_mode=secure", "--", "set-controller", "br-int", other); err != nil {
+	if _, err := h.Vsctl(append([]string{"add-br", "br-int", "--", "set", "Bridge", "br-int", "fail_mode=secure"}, settings...)...); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.AwaitBridge("br-int"); err != nil {

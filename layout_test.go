@@ -28,7 +28,7 @@ const module = "github.com/tunbridge/tunbridge"
 var levels = [][]string{
 	{"flows/openflow", "ovsdb", "api/model", "controller/inspect", "test/testbed"},
 	{"api/store", "flows"},
-	{"api/ipam", "flows/eval", "flows/l2", "l2pop", "dhcp", "metadata", "controller/shard", "controller/nova", "test/demo"},
+	{"api/ipam", "flows/eval", "flows/l2", "l2pop", "dhcp", "metadata", "probe", "controller/shard", "controller/nova", "test/demo"},
 	{"api", "controller", "cmd/tunbridge/cli"},
 	{"cmd/tunbridge", "test"},
 }
@@ -44,12 +44,13 @@ var only = map[string][]string{
 	"l2pop":             feature,
 	"dhcp":              feature,
 	"metadata":          feature,
+	"probe":             feature,
 }
 
 var feature = []string{"flows", "flows/openflow", "api/model"}
 
 // decoders read bytes that others wrote, so they are fuzzed.
-var decoders = []string{"flows/openflow", "ovsdb", "api/model", "dhcp", "metadata"}
+var decoders = []string{"flows/openflow", "ovsdb", "api/model", "dhcp", "metadata", "probe"}
 
 type pkg struct {
 	ImportPath   string

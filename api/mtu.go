@@ -25,15 +25,6 @@ type MTUs struct {
 	Physical map[string]int
 }
 
-// What surrounds the inner packet, in bytes, besides the outer IP header: the outer UDP 8 and VXLAN 8
-// (RFC 7348 §5), or Geneve 8 without options (RFC 8926 §3.4), or GRE 4 with a key of 4 (RFC 2890 §2),
-// and the inner Ethernet header 14.
-const (
-	vxlanHeaders  = 8 + 8 + 14
-	geneveHeaders = 8 + 8 + 14
-	greHeaders    = 4 + 4 + 14
-)
-
 // Largest is the largest IP packet that fits into frames on the segment. Frames of a local network
 // are on no wire; it has the underlay's, so that it has the same as others on the host.
 func (m MTUs) Largest(s model.Segment) int {
@@ -41,17 +32,8 @@ func (m MTUs) Largest(s model.Segment) int {
 	if underlay == 0 {
 		underlay = 1500
 	}
-	outer := 20
-	if m.UnderlayIPv6 {
-		outer = 40
-	}
-	switch s.NetworkType {
-	case model.TypeVXLAN:
-		return underlay - outer - vxlanHeaders
-	case model.TypeGeneve:
-		return underlay - outer - geneveHeaders
-	case model.TypeGRE:
-		return underlay - outer - greHeaders
+	if s.Overlay() {
+		return underlay - model.TunnelOverhead(s.NetworkType, m.UnderlayIPv6)
 	}
 	if physical, ok := m.Physical[s.PhysicalNetwork]; ok && s.Provider() {
 		return physical

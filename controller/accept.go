@@ -148,7 +148,7 @@ func (c *Controller) newHost(ctx context.Context, nc net.Conn, s *ovsdb.Session)
 	}
 	h := &host{c: c, session: s, remote: addrOf(nc.RemoteAddr()), since: time.Now(), done: make(chan struct{}),
 		poked: make(chan struct{}, 1), arrived: make(chan *link, 4), asked: make(chan func()),
-		compiler: flows.NewCompiler(c.o.Features...), vlans: newLocalVLANs()}
+		compiler: flows.NewCompiler(c.o.Features...), vlans: newLocalVLANs(), probing: newProbing(c.o.ProbeInterval, c.o.Logger)}
 	row, err := hostRow(s.Mirror().OpenVSwitch, h.remote)
 	if row == nil {
 		return nil, err // a row that is only partly wrong is the loop's to complain of

@@ -7,6 +7,7 @@ import (
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/l2"
 	"github.com/tunbridge/tunbridge/l2pop"
+	"github.com/tunbridge/tunbridge/probe"
 )
 
 // FeatureOptions configure the features.
@@ -18,5 +19,5 @@ type FeatureOptions struct {
 // Features is the program's feature list, and who answers which punted packet.
 func Features(o FeatureOptions) ([]flows.Feature, map[flows.Op]flows.Handler) {
 	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseDuration, Domain: o.Domain})
-	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases}, map[flows.Op]flows.Handler{flows.OpDHCPv4: leases}
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases, probe.Feature{}}, map[flows.Op]flows.Handler{flows.OpDHCPv4: leases}
 }

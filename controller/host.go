@@ -41,6 +41,7 @@ type host struct {
 	arrived chan *link
 	asked   chan func()
 	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
+	probing *probing
 
 	// The loop's own from here on.
 	row        *model.Host   // as in the store
@@ -77,6 +78,9 @@ var errLost = errors.New("OVSDB session lost")
 func (h *host) run(ctx context.Context) {
 	defer close(h.done)
 	defer h.leave()
+	pctx, stop := context.WithCancel(ctx)
+	defer stop()
+	h.c.loops.Go(func() { h.probing.run(pctx) })
 	audit := time.NewTicker(h.c.o.AuditInterval)
 	defer audit.Stop()
 	retry := time.NewTimer(0)
@@ -366,8 +370,11 @@ func (h *host) adopt(l *link) {
 	}
 	h.links[l.bridge], h.loaded[l.bridge] = l, false
 	l.owner.Store(h)
-	if l.bridge == flows.BrInt {
+	switch l.bridge {
+	case flows.BrInt:
 		go l.serve(&h.punts, h.c.o.Handlers)
+	case flows.BrTun:
+		h.probing.use(nil)
 	}
 }
 
@@ -375,6 +382,9 @@ func (h *host) adopt(l *link) {
 func (h *host) drop(b flows.Bridge) {
 	h.log.Warn("OpenFlow connection lost", "bridge", b, "error", h.links[b].conn.Err())
 	h.links[b], h.loaded[b] = nil, false
+	if b == flows.BrTun {
+		h.probing.use(nil)
+	}
 }
 
 // forget makes the next step read what the switch holds again.

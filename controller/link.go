@@ -73,6 +73,10 @@ func (l *link) settled() found {
 
 // packetIn takes a punted packet from the connection's reader: it copies it and never waits.
 func (l *link) packetIn(p *openflow.PacketIn) {
+	if h := l.owner.Load(); h != nil && l.bridge == flows.BrTun {
+		h.probing.take(p)
+		return
+	}
 	key, generation, err := flows.ParseUserdata(p.UserData)
 	op, has := p.Uint(flows.RegOp.Field)
 	if err != nil || !has {

@@ -16,12 +16,14 @@ var (
 	metricRestarts = prometheus.NewDesc("tunbridge_host_switch_restarts_total", "Times a host's switch was found without its flows since it connected.", []string{"host"}, nil)
 	metricFlows    = prometheus.NewDesc("tunbridge_host_flows", "Flows wanted on a bridge.", []string{"host", "bridge"}, nil)
 	metricDropped  = prometheus.NewDesc("tunbridge_host_punts_dropped_total", "Punted packets of a host that found the queue full.", []string{"host"}, nil)
+	metricTunnelUp = prometheus.NewDesc("tunbridge_tunnel_up", "1 while probes come back from a peer that a host shares an overlay network with.", []string{"host", "peer", "type"}, nil)
+	metricRTT      = prometheus.NewDesc("tunbridge_tunnel_rtt_seconds", "Round trip through the tunnel to a peer, without the control channel's part.", []string{"host", "peer", "type"}, nil)
 	metricError    = prometheus.NewDesc("tunbridge_host_error", "1 while a host is not in its wanted state.", []string{"host"}, nil)
 )
 
 // Describe lists the metrics.
 func (c *Controller) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricHosts, metricCommits, metricRepairs, metricRestarts, metricFlows, metricDropped, metricError} {
+	for _, d := range []*prometheus.Desc{metricHosts, metricCommits, metricRepairs, metricRestarts, metricFlows, metricDropped, metricError, metricTunnelUp, metricRTT} {
 		ch <- d
 	}
 }
@@ -66,6 +68,16 @@ func (c *Controller) Collect(ch chan<- prometheus.Metric) {
 			}
 			if l := h.links[flows.BrInt]; l != nil {
 				ch <- prometheus.MustNewConstMetric(metricDropped, prometheus.CounterValue, float64(l.dropped.Load()), name)
+			}
+			for _, r := range h.probing.results() {
+				up := 0.0
+				if r.Alive {
+					up = 1
+				}
+				ch <- prometheus.MustNewConstMetric(metricTunnelUp, prometheus.GaugeValue, up, name, r.Peer, r.Type)
+				if r.RTT > 0 {
+					ch <- prometheus.MustNewConstMetric(metricRTT, prometheus.GaugeValue, r.RTT.Seconds(), name, r.Peer, r.Type)
+				}
 			}
 		})
 	}

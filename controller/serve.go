@@ -91,7 +91,7 @@ func (c *Controller) find(name string) (row inspect.Host, loop *host, err error)
 		}
 	}
 	row = inspect.Host{ID: m.ID, Hostname: m.Hostname, EncapGuessed: m.EncapIPGuessed, DatapathType: m.DatapathType, Waiting: errAway.Error(),
-		OpenFlow: map[string]string{}, LocalVLANs: []inspect.LocalVLAN{}, VIFs: []inspect.VIF{}, Flows: map[string]int{}}
+		OpenFlow: map[string]string{}, LocalVLANs: []inspect.LocalVLAN{}, VIFs: []inspect.VIF{}, Peers: []inspect.Peer{}, Flows: map[string]int{}}
 	if m.EncapIP.IsValid() {
 		row.EncapIP = m.EncapIP.String()
 	}
@@ -110,6 +110,7 @@ func (c *Controller) inspectHosts(ctx context.Context) ([]inspect.Host, error) {
 		if err != nil {
 			return nil, err
 		}
+		h.Peers = slices.DeleteFunc(h.Peers, func(p inspect.Peer) bool { return p.Note == "" })
 		hosts = append(hosts, h)
 	}
 	slices.SortFunc(hosts, func(a, b inspect.Host) int { return strings.Compare(a.Hostname, b.Hostname) })
@@ -161,6 +162,9 @@ func (h *host) describe(row *inspect.Host) {
 			Wired: v.wired != nil, Reason: v.reason})
 	}
 	slices.SortFunc(row.VIFs, func(a, b inspect.VIF) int { return strings.Compare(a.Interface, b.Interface) })
+	for _, r := range h.probing.results() {
+		row.Peers = append(row.Peers, inspect.Peer{Hostname: r.Peer, Type: r.Type, Alive: r.Alive, LastSeen: r.Seen, RTT: r.RTT.Microseconds(), PathMTU: r.MTU, Note: r.Note})
+	}
 }
 
 // switches finds a host's loop and its OpenFlow connections.

@@ -14,9 +14,10 @@ const (
 	OwnerL2         Owner = 2
 	OwnerL2Pop      Owner = 3
 	OwnerDHCP       Owner = 4
+	OwnerProbe      Owner = 5
 )
 
-var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp"}
+var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp", OwnerProbe: "probe"}
 
 // String is the owner's package name.
 func (o Owner) String() string {

@@ -58,3 +58,20 @@ func (h *Host) Reaches(n *Network) error {
 	}
 	return nil
 }
+
+// TunnelOverhead is by how many bytes a guest's IP packet grows on an underlay of IPv4 or IPv6: the outer
+// IP header, UDP 8 and VXLAN 8 (RFC 7348 §5), or UDP and Geneve 8 without options (RFC 8926 §3.4), or
+// GRE 4 with a key of 4 (RFC 2890 §2), and the inner Ethernet header 14. 0 without a tunnel.
+func TunnelOverhead(networkType string, ipv6 bool) int {
+	outer := 20
+	if ipv6 {
+		outer = 40
+	}
+	switch networkType {
+	case TypeVXLAN, TypeGeneve:
+		return outer + 8 + 8 + 14
+	case TypeGRE:
+		return outer + 4 + 4 + 14
+	}
+	return 0
+}

@@ -50,6 +50,7 @@ type serve struct {
 	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
 	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
 	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
+	ProbeInterval     time.Duration   `help:"How often tunnels between hosts that share a network are tried; 0 for never." default:"10s"`
 	networkKeys
 	Insecure bool       `help:"Allow listeners beyond loopback without TLS or authentication."`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
@@ -85,7 +86,7 @@ func (s *serve) Run() error {
 	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain})
 	ctl := controller.New(controller.Options{
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
-		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(),
+		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval,
 	})
 	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus})
 
@@ -143,6 +144,9 @@ func (s *serve) check() error {
 		case scheme == "tcp" && !loopback(rest) && !s.Insecure:
 			return fmt.Errorf("%s: %s can be reached from other machines and has no TLS: use ssl:, or set insecure", key, rest)
 		}
+	}
+	if s.ProbeInterval != 0 && s.ProbeInterval < time.Second {
+		return fmt.Errorf("probe-interval: %s is too short: want 1s or more, or 0 for never", s.ProbeInterval)
 	}
 	plain := map[string]string{"api-listen": s.APIListen, "metrics-listen": s.MetricsListen}
 	if rest, ok := strings.CutPrefix(s.AdminListen, "tcp:"); ok {

@@ -26,6 +26,7 @@ type Host struct {
 	Datapath     string            `json:"datapath_note,omitempty"` // why that datapath type
 	LocalVLANs   []LocalVLAN       `json:"local_vlans"`
 	VIFs         []VIF             `json:"vifs"`
+	Peers        []Peer            `json:"peers"`             // that it shares an overlay network with; in the list of hosts only those with a note
 	Flows        map[string]int    `json:"flows"`             // wanted, by bridge
 	Pending      string            `json:"pending,omitempty"` // the plan that is not yet acknowledged
 	Waiting      string            `json:"waiting,omitempty"` // what the loop waits for
@@ -57,6 +58,18 @@ type VIF struct {
 	OFPort    int    `json:"ofport"`
 	Wired     bool   `json:"wired"`
 	Reason    string `json:"reason,omitempty"` // why it is not wired
+}
+
+// Peer is a host that one shares an overlay network with, and what was measured on the way there and back
+// through tunnels of one type. Nothing is measured while probes are off.
+type Peer struct {
+	Hostname string    `json:"hostname"`
+	Type     string    `json:"type"`               // vxlan, gre or geneve
+	Alive    bool      `json:"alive"`              // false without a note: not asked often enough yet
+	LastSeen time.Time `json:"last_seen,omitzero"` // when a probe last came back
+	RTT      int64     `json:"rtt_us"`             // microseconds, without the control channel's part; 0: not measured
+	PathMTU  int       `json:"path_mtu"`           // largest packet of a guest that passes, bytes, of those it may send; 0: not known
+	Note     string    `json:"note,omitempty"`     // what is wrong, and what to do
 }
 
 // Flow is one installed flow and why it is there.

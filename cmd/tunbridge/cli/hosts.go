@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -95,6 +96,12 @@ func (c *Hosts) one(ctx context.Context, client *inspect.Client) error {
 				fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", v.Interface, v.OFPort, v.PortID, cmp.Or(v.Reason, "wired"))
 			}
 		}
+		if len(h.Peers) > 0 {
+			fmt.Fprintln(t, "\nPEER\tTUNNEL\tSTATE\tROUND TRIP\tPATH MTU\tLAST SEEN\tNOTE")
+			for _, p := range h.Peers {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Hostname, p.Type, tunnel(&p), milliseconds(p.RTT), known(p.PathMTU), lastSeen(&p), p.Note)
+			}
+		}
 		return t.Flush()
 	})
 }
@@ -111,6 +118,37 @@ func state(h *inspect.Host) string {
 		return "pending"
 	}
 	return "ok"
+}
+
+func tunnel(p *inspect.Peer) string {
+	switch {
+	case p.Alive:
+		return "up"
+	case p.Note != "":
+		return "down"
+	}
+	return "not known"
+}
+
+func milliseconds(us int64) string {
+	if us == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", float64(us)/1000)
+}
+
+func known(bytes int) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return strconv.Itoa(bytes)
+}
+
+func lastSeen(p *inspect.Peer) string {
+	if p.LastSeen.IsZero() {
+		return "never"
+	}
+	return p.LastSeen.Format(time.DateTime)
 }
 
 func encap(h *inspect.Host) string {
@@ -150,6 +188,12 @@ func note(h *inspect.Host) string {
 	for _, v := range h.VIFs {
 		if !v.Wired {
 			notes = append(notes, v.Interface+": "+v.Reason)
+			break
+		}
+	}
+	for _, p := range h.Peers {
+		if p.Note != "" {
+			notes = append(notes, fmt.Sprintf("tunnel %s to %s: %s", p.Type, p.Hostname, p.Note))
 			break
 		}
 	}

@@ -150,6 +150,12 @@ func TestCompileRefusesImpossibleNumbers(t *testing.T) {
 		"tunnel port":    func(v *View) { v.Ports.VXLAN = 0xff00 },
 		"patch port":     func(v *View) { v.Ports.PatchTun = 1 << 31 },
 		"no local VLAN":  func(v *View) { v.Networks[0].LocalVLAN = 0 },
+		"uplink":         func(v *View) { v.Networks[0].Uplink = 0xff00 },
+		"GRE port":       func(v *View) { v.Ports.GRE = 0xff00 },
+		"Geneve port":    func(v *View) { v.Ports.Geneve = 0xff00 },
+		"no VNI":         func(v *View) { v.Networks[0].Segment = model.Segment{NetworkType: "vxlan"} },
+		"VNI":            func(v *View) { v.Networks[0].Segment = model.Segment{NetworkType: "geneve", SegmentationID: 1 << 24} },
+		"VLAN":           func(v *View) { v.Networks[0].Segment = model.Segment{NetworkType: "vlan", SegmentationID: 4095} },
 		"local VLAN max": func(v *View) { v.Networks[0].LocalVLAN = 4095 },
 	} {
 		v := &View{Host: testView.Host, Networks: []*Network{{Network: &model.Network{}, LocalVLAN: 1, Local: []*LocalPort{{Port: &model.Port{}, Key: 1, OFPort: 1}}}}}

@@ -80,17 +80,84 @@ table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:
 table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
 table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4`)
 
-	// The underlay is IPv4: a host with another address is not reached.
-	v, far := view(), hostN(2)
-	far.EncapIP = netip.MustParseAddr("2001:db8:f::2")
-	for _, p := range v.Networks[0].Remote {
-		p.Host = far
-	}
-	v.Peers = []*model.Host{far}
-	same(t, wanted(t, v, flows.BrTun), `
+	// A host that is not on the same underlay, or has no such tunnels, is not reached.
+	for name, change := range map[string]func(h *model.Host){
+		"IPv6":       func(h *model.Host) { h.EncapIP = netip.MustParseAddr("2001:db8:f::2") },
+		"no address": func(h *model.Host) { h.EncapIP = netip.Addr{} },
+		"GRE only":   func(h *model.Host) { h.EncapTypes = []string{"gre"} },
+	} {
+		v, far := view(), hostN(2)
+		change(far)
+		for _, p := range v.Networks[0].Remote {
+			p.Host = far
+		}
+		v.Peers = []*model.Host{far}
+		t.Run(name, func(t *testing.T) {
+			same(t, wanted(t, v, flows.BrTun), `
 group_id=7,type=all
 table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
 table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7`)
+		})
+	}
+}
+
+// The other kinds of tunnel, a physical network, and a host without the tunnel port.
+func TestOtherTypes(t *testing.T) {
+	const peer = `
+table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
+table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4`
+	typed := func(networkType string) *flows.View {
+		v := view()
+		v.Ports.GRE, v.Ports.Geneve = 5, 6
+		v.Networks[0].Segment = model.Segment{NetworkType: networkType, SegmentationID: 501}
+		v.Networks[0].Remote[0].Host.EncapTypes = []string{"gre", "geneve"}
+		v.Networks[0].Remote = v.Networks[0].Remote[:1]
+		v.Peers = v.Peers[1:]
+		return v
+	}
+	const one = "table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4\n"
+	same(t, wanted(t, typed("gre"), flows.BrTun), `
+group_id=7,type=all
+group_id=7,bucket=bucket_id:2887712770,actions=set_field:172.31.0.2->tun_dst,output:5
+`+one+`table=3,priority=100,tun_id=0x1f5 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x1f5->tun_id,set_field:172.31.0.2->tun_dst,output:5
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1f5->tun_id,group:7`)
+	same(t, wanted(t, typed("geneve"), flows.BrTun), `
+group_id=7,type=all
+group_id=7,bucket=bucket_id:2887712770,actions=set_field:172.31.0.2->tun_dst,output:6
+`+one+`table=6,priority=100,tun_id=0x1f5 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x1f5->tun_id,set_field:172.31.0.2->tun_dst,output:6
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1f5->tun_id,group:7`)
+	same(t, wanted(t, typed("vlan"), flows.BrTun), one)
+
+	v := view()
+	v.Networks[0].Segment.NetworkType = "geneve"
+	same(t, wanted(t, v, flows.BrTun), peer)
+}
+
+// Where a port elsewhere has no port security, what is behind it is learnt, over IPv6 too.
+func TestLearning(t *testing.T) {
+	v := view()
+	v.Host.EncapIP = netip.MustParseAddr("fd00::1")
+	for i, p := range v.Networks[0].Remote {
+		p.Host.EncapIP = netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(2 + i)})
+		p.PortSecurityEnabled = i == 0
+	}
+	v.Peers = v.Peers[:0]
+	same(t, wanted(t, v, flows.BrTun), `
+group_id=7,type=all
+group_id=8199,type=all
+group_id=7,bucket=bucket_id:2499960414,actions=set_field:fd00::2->tun_ipv6_dst,output:4
+group_id=7,bucket=bucket_id:2516738033,actions=set_field:fd00::3->tun_ipv6_dst,output:4
+group_id=8199,bucket=bucket_id:2516738033,actions=set_field:fd00::3->tun_ipv6_dst,output:4
+table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,goto_table:10
+table=10,priority=100,dl_vlan=7 actions=learn(table=21,idle_timeout=300,priority=10,delete_learned,cookie=0x303000000000000,limit=1024,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_TUN_IPV6_SRC[]->NXM_NX_TUN_IPV6_DST[]),output:1
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x1389->tun_id,set_field:fd00::2->tun_ipv6_dst,output:4
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:15 actions=pop_vlan,set_field:0x1389->tun_id,set_field:fd00::3->tun_ipv6_dst,output:4
+table=20,priority=50,dl_vlan=7 actions=resubmit(,21),goto_table:23
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7
+table=23,priority=100,tun_ipv6_dst=::,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:8199
+table=23,priority=90,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,output:4`)
 }
 
 func TestAnswers(t *testing.T) {

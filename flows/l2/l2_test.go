@@ -79,6 +79,85 @@ group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
 table=65,priority=100,reg6=0x7 actions=group:7`)
 }
 
+// A network on a physical network leaves by its uplink, which knows where everybody is.
+func TestProviderNetwork(t *testing.T) {
+	provider := func(networkType string, ports ...*model.Port) *flows.View {
+		v := view(networkType, ports...)
+		v.Networks[0].Segment.SegmentationID, v.Networks[0].Uplink = 77, 2
+		return v
+	}
+	const around = `
+meter=11,pktps,burst,rate=100,burst_size=100
+group_id=7,type=all
+group_id=7,bucket=bucket_id:2,actions=set_field:0x2->reg7,resubmit(,90)
+group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+`
+	same(t, wanted(t, provider("flat", port()), flows.KindNetwork), around+`
+table=0,priority=100,in_port=2,vlan_tci=0x0000/0x1fff actions=set_field:0x7->reg6,goto_table:60
+table=60,priority=50,reg6=0x7 actions=set_field:0x2->reg7,goto_table:90
+table=65,priority=100,reg6=0x7 actions=group:7`[1:])
+	same(t, wanted(t, provider("vlan", port()), flows.KindNetwork), around+`
+table=0,priority=100,in_port=2,dl_vlan=77 actions=pop_vlan,set_field:0x7->reg6,goto_table:60
+table=60,priority=50,reg6=0x7 actions=set_field:0x2->reg7,goto_table:90
+table=65,priority=100,reg6=0x7 actions=group:7
+table=90,priority=110,reg6=0x7,reg7=0x2 actions=push_vlan:0x8100,set_field:4173->vlan_vid,output:2`[1:])
+
+	// Without a bridge for its physical network, it is one for the host alone.
+	v := provider("vlan", port())
+	v.Networks[0].Uplink = 0
+	same(t, wanted(t, v, flows.KindNetwork), `
+meter=11,pktps,burst,rate=100,burst_size=100
+group_id=7,type=all
+group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+table=65,priority=100,reg6=0x7 actions=group:7`)
+}
+
+// With a port without port security, the network learns from it and from the uplink; what has a port
+// elsewhere is known.
+func TestLearningNetwork(t *testing.T) {
+	open, other := port(), port()
+	open.PortSecurityEnabled = false
+	other.ID, other.MACAddress = uuid.MustParse("bbbbbbbb-bbbb-4000-8000-000000000000"), model.MAC{0xfa, 0x16, 0x3e, 0, 0, 2}
+	other.AllowedAddressPairs = []model.AddressPair{{IPAddress: netip.MustParsePrefix("10.0.0.99/32"), MACAddress: model.MAC{0, 0, 0x5e, 0, 1, 1}}}
+	v := view("vxlan", open)
+	v.Networks[0].Remote = []*flows.RemotePort{{Port: other, Host: host}}
+	same(t, wanted(t, v, flows.KindNetwork), `
+meter=11,pktps,burst,rate=100,burst_size=100
+group_id=7,type=all
+group_id=8199,type=all
+group_id=7,bucket=bucket_id:1,actions=set_field:0x1->reg7,resubmit(,90)
+group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+group_id=8199,bucket=bucket_id:1,actions=set_field:0x1->reg7,resubmit(,90)
+group_id=8199,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
+table=0,priority=110,in_port=1,dl_vlan=7 actions=pop_vlan,set_field:0x7->reg6,set_field:0x1->reg5,goto_table:15
+table=15,priority=100,reg5=0x1,reg6=0x7 actions=learn(table=61,idle_timeout=300,priority=10,delete_learned,cookie=0x203000000000000,limit=1024,NXM_NX_REG6[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_REG5[]->NXM_NX_REG7[]),goto_table:60
+table=60,priority=100,reg6=0x7,dl_dst=00:00:5e:00:01:01 actions=set_field:0x1->reg7,goto_table:90
+table=60,priority=50,reg6=0x7 actions=resubmit(,61),goto_table:62
+table=62,priority=100,reg6=0x7,reg7=0 actions=group:8199
+table=65,priority=100,reg6=0x7 actions=group:7`)
+	if got := wanted(t, v, flows.KindPort); !strings.Contains(got, "table=60,priority=100,reg6=0x7,dl_dst=fa:16:3e:00:00:02 actions=set_field:0x1->reg7,goto_table:90") {
+		t.Errorf("a port elsewhere is not known:\n%s", got)
+	}
+}
+
+// A MAC of very many pairs is reached with everybody: a flow that names them all would be too long.
+func TestMACOfMany(t *testing.T) {
+	shared := model.AddressPair{IPAddress: netip.MustParsePrefix("10.0.0.99/32"), MACAddress: model.MAC{0, 0, 0x5e, 0, 1, 1}}
+	for n, want := range map[int]string{flows.MaxHolders: "resubmit(,90)", flows.MaxHolders + 1: "goto_table:65"} {
+		var ports []*model.Port
+		for i := range n {
+			p := port(shared)
+			p.ID, p.MACAddress = uuid.UUID{0: byte(i >> 8), 1: byte(i), 2: 1}, model.MAC{0xfa, 0x16, 0x3e, 1, byte(i >> 8), byte(i)}
+			ports = append(ports, p)
+		}
+		got := wanted(t, view("vxlan", ports...), flows.KindNetwork)
+		_, line, _ := strings.Cut(got, "table=60,priority=100,reg6=0x7,dl_dst=00:00:5e:00:01:01 ")
+		if line, _, _ = strings.Cut(line, "\n"); !strings.HasSuffix(line, want) {
+			t.Errorf("%d holders: %q", n, line)
+		}
+	}
+}
+
 func TestPort(t *testing.T) {
 	const around = `
 meter=11,pktps,burst,rate=100,burst_size=100

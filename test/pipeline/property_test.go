@@ -32,7 +32,7 @@ func pick[T any](t *rapid.T, s []T, what string) (i int) {
 }
 
 func (h *history) step() {
-	switch op := rapid.SampledFrom([]string{"host", "network", "port", "port", "port", "port", "subnet", "change", "change", "change", "move", "plug", "vlan", "segment", "remove", "remove", "remove network"}).Draw(h.t, "op"); {
+	switch op := rapid.SampledFrom([]string{"host", "network", "port", "port", "port", "port", "subnet", "change", "change", "change", "move", "plug", "vlan", "segment", "underlay", "remove", "remove", "remove network"}).Draw(h.t, "op"); {
 	case op == "host":
 		h.host(h.number())
 	case op == "network" || len(h.networks) == 0:
@@ -98,9 +98,20 @@ func (h *history) step() {
 	case op == "segment":
 		i := pick(h.t, h.networks, "network")
 		net := *h.networks[i]
-		net.Segment.SegmentationID = uint32(1000 + h.number())
-		net.Segment.NetworkType = rapid.SampledFrom([]string{"vxlan", "local"}).Draw(h.t, "type")
+		kinds := []string{model.TypeVXLAN, model.TypeGRE, model.TypeGeneve, model.TypeVLAN, model.TypeLocal}
+		if !slices.ContainsFunc(h.networks, func(n *model.Network) bool { return n.Segment.NetworkType == model.TypeFlat }) {
+			kinds = append(kinds, model.TypeFlat) // one is all that a physical network has
+		}
+		net.Segment = model.Segment{NetworkType: rapid.SampledFrom(kinds).Draw(h.t, "type"), SegmentationID: uint32(1000 + h.number())}
 		h.networks[i] = &net
+	case op == "underlay":
+		i := pick(h.t, h.hosts, "host")
+		host := *h.hosts[i]
+		if host.EncapIP = addr4(172, 31, 0, byte(h.number())); rapid.Bool().Draw(h.t, "IPv6") {
+			host.EncapIP = netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(h.number())})
+		}
+		host.EncapTypes = rapid.SampledFrom([][]string{{"vxlan"}, {"gre", "geneve"}, {"vxlan", "gre", "geneve"}}).Draw(h.t, "tunnels")
+		h.hosts[i] = &host
 	case op == "remove":
 		i := pick(h.t, h.ports, "port")
 		if h.ports[i].DeviceOwner == "" {

@@ -233,7 +233,9 @@ func (h *host) explain(snap *store.Snapshot, b flows.Bridge, f *openflow.FlowSta
 	wanted, others := h.compiler.Lookup(b, flows.Key{Table: f.Table, Priority: f.Priority, Match: f.Match})
 	switch {
 	case t != nil && t.Learned:
-		out.Owner, out.Reason = t.Owners[0].String(), "learned by the switch from traffic"
+		owner, object := h.learner(f.Cookie)
+		out.Owner, out.Kind, out.Reason = owner.String(), object.Kind.String(), "learned by the switch from traffic"
+		out.ObjectID, out.ObjectName = h.objectOf(snap, object)
 		return out
 	case wanted == nil:
 		out.Owner, out.Reason = "foreign", "no object wants it: it will be removed"
@@ -249,6 +251,25 @@ func (h *host) explain(snap *store.Snapshot, b flows.Bridge, f *openflow.FlowSta
 		out.Reason += fmt.Sprintf("; also %s %s: %s", o.Object.Kind, name, o.Reason)
 	}
 	return out
+}
+
+// learner is on whose behalf the switch learned a flow: the cookie is that of the flow which did.
+func (h *host) learner(cookie uint64) (flows.Owner, flows.Object) {
+	owner, kind, _ := flows.CookieParts(cookie)
+	if h.viewer.view == nil {
+		return owner, flows.Object{Kind: kind}
+	}
+	for _, n := range h.viewer.view.Networks {
+		if o := (flows.Object{Kind: flows.KindNetwork, ID: n.ID}); o.Cookie(owner) == cookie {
+			return owner, o
+		}
+		for _, p := range n.Local {
+			if o := (flows.Object{Kind: flows.KindPort, ID: p.ID}); o.Cookie(owner) == cookie {
+				return owner, o
+			}
+		}
+	}
+	return owner, flows.Object{Kind: kind} // a port that is gone: the switch forgets what it learned with it
 }
 
 // objectOf names an object as the API does.

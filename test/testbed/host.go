@@ -156,12 +156,12 @@ func vtepPrefix(a netip.Addr) netip.Prefix {
 // it has. What its database says of it is the caller's to change, as it would be
 // the operator's; [Bed.WarmTunnels] needs every VTEP in one network.
 func (h *Host) SetVTEP(a netip.Addr) error {
-	if err := h.addAddress(h.bridge, vtepPrefix(a)); err != nil {
+	// First away with the old one: with an address the kernel drops the later ones of its network.
+	if err := h.dropAddress(h.bridge, vtepPrefix(h.VTEP)); err != nil {
 		return err
 	}
-	was := h.VTEP
 	h.VTEP = a
-	return h.dropAddress(h.bridge, vtepPrefix(was))
+	return h.addAddress(h.bridge, vtepPrefix(a))
 }
 
 // LeaveUnderlay loses the host's cable to the underlay: nothing arrives any more,

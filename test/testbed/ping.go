@@ -22,7 +22,7 @@ type PingResult struct {
 	Sent       int
 	Received   int           // requests answered, each once
 	Duplicates int           // further answers to a request
-	LongestGap time.Duration // between two answers, or from the start or to the end
+	LongestGap time.Duration // between two answers, or from the start, or to the last request
 	Max        time.Duration // round trip
 }
 
@@ -101,6 +101,7 @@ func (p *Pinger) run() {
 	defer close(p.done)
 	defer unix.Close(p.fd)
 	var sent atomic.Int64
+	var end time.Time // of the last request; read after stopped
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -113,10 +114,11 @@ func (p *Pinger) run() {
 				}
 			}
 			sent.Add(1)
+			end = time.Now()
 			p.send(seq) // a request the kernel refuses (no route, no neighbour) is a lost one
 		}
 	}()
-	p.receive(&sent, stopped)
+	p.receive(&sent, &end, stopped)
 }
 
 // send writes an echo request: type, code, checksum, identifier, sequence
@@ -139,7 +141,7 @@ func (p *Pinger) send(seq int) {
 	_ = unix.Sendto(p.fd, b, 0, &unix.SockaddrInet4{Addr: p.to.As4()})
 }
 
-func (p *Pinger) receive(sent *atomic.Int64, stopped <-chan struct{}) {
+func (p *Pinger) receive(sent *atomic.Int64, end *time.Time, stopped <-chan struct{}) {
 	answered := map[uint64]bool{}
 	last := time.Now()
 	var deadline time.Time
@@ -155,7 +157,7 @@ func (p *Pinger) receive(sent *atomic.Int64, stopped <-chan struct{}) {
 		if !deadline.IsZero() && (int64(len(answered)) == sent.Load() || time.Now().After(deadline)) {
 			p.result.Sent, p.result.Received = int(sent.Load()), len(answered)
 			if p.result.Lost() > 0 {
-				p.result.LongestGap = max(p.result.LongestGap, time.Since(last))
+				p.result.LongestGap = max(p.result.LongestGap, end.Sub(last))
 			}
 			return
 		}

@@ -91,14 +91,16 @@ func prepare(t *testing.T) *deployment {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if d.process == nil || d.ended() {
+		if d.process == nil {
 			return
 		}
-		if !t.Failed() {
-			d.verify()
-		}
-		if err := errors.Join(d.process.Stop(10*time.Second), d.process.Wait()); err != nil {
-			t.Errorf("the controller, asked to end: %v", err)
+		if !d.ended() {
+			if !t.Failed() {
+				d.verify()
+			}
+			if err := errors.Join(d.process.Stop(10*time.Second), d.process.Wait()); err != nil {
+				t.Errorf("the controller, asked to end: %v", err)
+			}
 		}
 		if log := d.log(); strings.Contains(log, "panic") || strings.Contains(log, "DATA RACE") {
 			t.Error("the controller's log tells of a panic, or of a race")
@@ -431,21 +433,33 @@ func unsettled(h inspect.Host) error {
 func (d *deployment) settled(hosts ...*testbed.CheapHost) {
 	d.t.Helper()
 	for _, h := range hosts {
-		d.await("host "+h.Name+" settled", func() error {
-			state, err := d.host(h.Name)
-			if err != nil {
-				return err
-			}
-			return unsettled(state)
-		})
+		d.quiet(h.Name)
 	}
+}
+
+// quiet waits until one host has.
+func (d *deployment) quiet(host string) {
+	d.t.Helper()
+	d.await("host "+host+" settled", func() error {
+		state, err := d.host(host)
+		if err != nil {
+			return err
+		}
+		return unsettled(state)
+	})
 }
 
 // reason waits for what the controller says of a VIF that it does not wire.
 func (d *deployment) reason(h *testbed.CheapHost, device string, words ...string) {
 	d.t.Helper()
-	d.await(fmt.Sprintf("host %s: %s not wired because of %q", h.Name, device, words), func() error {
-		state, err := d.host(h.Name)
+	d.saysOf(h.Name, device, words...)
+}
+
+// saysOf is reason for a host by name.
+func (d *deployment) saysOf(host, device string, words ...string) {
+	d.t.Helper()
+	d.await(fmt.Sprintf("host %s: %s not wired because of %q", host, device, words), func() error {
+		state, err := d.host(host)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ var (
 	RegSwap = reg("REG_SWAP", openflow.Reg0, 32, ARPNDAnswer, ARPNDAnswer, "scratch for exchanging two ARP addresses")
 	RegPort = reg("REG_PORT", openflow.Reg5, 32, Classify, Output, "ingress port: a host-local key")
 	RegNet  = reg("REG_NET", openflow.Reg6, 32, Classify, Output, "network: its local VLAN")
-	RegOut  = reg("REG_OUT", openflow.Reg7, 32, L2, Output, "output port: a host-local key")
+	RegOut  = reg("REG_OUT", openflow.Reg7, 32, L2, Output, "output port: a host-local key; 0: not known yet")
 	RegMAC  = reg("REG_MAC", openflow.XReg4, 64, PortSecKind, NDAnswer, "the link-layer address to prove, or to answer with")
 	RegOp   = reg("REG_OP", openflow.Reg10, 32, PuntSelect, PuntMeter, "punt operation")
 )

@@ -301,6 +301,10 @@ func (h *host) load(ctx context.Context, b flows.Bridge) error {
 	}
 	if !l.primary {
 		if _, _, err := l.conn.Role(ctx, openflow.RolePrimary, h.c.o.Store.Generation()); err != nil {
+			var refused *openflow.Error
+			if errors.As(err, &refused) && refused.Type == openflow.ErrorRoleRequestFailed {
+				return fmt.Errorf("%s: %w: a later controller, or one of a later store, drives it: stop that one, or, if it is gone for good, restart ovs-vswitchd on the host", b, err)
+			}
 			return fmt.Errorf("%s: %w", b, err)
 		}
 		if err := l.conn.Setup(ctx); err != nil {

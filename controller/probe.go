@@ -72,7 +72,7 @@ func (p *probing) results() (list []probe.Result) {
 
 func (p *probing) run(ctx context.Context) {
 	defer close(p.done)
-	prober := probe.New(p.interval, p.tell)
+	prober := probe.New(p.interval, p.send, p.tell)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var looked time.Time
@@ -104,17 +104,20 @@ func (p *probing) run(ctx context.Context) {
 				prober.Want(through.view, now)
 			}
 		}
-		again := prober.Step(now, func(out *openflow.PacketOut) error {
-			if through == nil {
-				return openflow.ErrClosed
-			}
-			return through.conn.Send(out)
-		})
+		again := prober.Step(now)
 		if rested := looked.Add(probeRest); stale && rested.Before(again) {
 			again = rested
 		}
 		timer.Reset(time.Until(again))
 	}
+}
+
+func (p *probing) send(out *openflow.PacketOut) error {
+	through := p.through.Load()
+	if through == nil {
+		return openflow.ErrClosed
+	}
+	return through.conn.Send(out)
 }
 
 // tell logs what became of a path.

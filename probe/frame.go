@@ -31,7 +31,7 @@ var (
 //	12 EtherType
 //	14 path: a number of the prober's
 //	18 round of that path
-//	22 size of the frame; 0 if it goes no further than this host's switch
+//	22 size of the frame, bytes; 0 if it goes no further than this host's switch
 //	24 tag: the first 16 bytes of the HMAC-SHA256 of bytes 14 to 23 with the prober's key
 type probe struct {
 	path, round uint32

@@ -23,8 +23,21 @@ const (
 	down
 )
 
+// phase is how far a round has come.
+type phase uint8
+
+const (
+	idle     phase = iota
+	checking       // a probe is on its way to this host's switch and back
+	trying         // probes are on their way through the tunnel
+)
+
 // path is what is known of the way to another host through one kind of tunnel and back. It is a state
-// machine without a clock: begin says what to send, arrive what came back, and end draws conclusions.
+// machine without a clock.
+//
+// A round begins with a probe that this host's switch sends back at once. Only if that comes are frames
+// sent through the tunnel, so that a control channel which is slow or stuck says nothing of the path,
+// and the time it takes is known. When all frames have come back, or their time is up, the round ends.
 //
 // The largest frame is found by narrowing: good came back, bad did not, and the next round asks for both
 // and some between. When they are neighbours the answer is good; both are still asked for each time, so
@@ -32,27 +45,31 @@ const (
 type path struct {
 	full int // bytes of the largest frame that guests may send
 
-	round uint32
-	open  bool  // a round is under way
-	sizes []int // asked for in it, ascending
-	back  []bool
-	sent  time.Time
-	// The times of the probe that only this host's switch sees, and of the least; 0: not back.
-	control, trip time.Duration
+	round   uint32
+	phase   phase
+	sent    time.Time // when the phase began
+	control time.Duration
+	sizes   []int // tried in this round, ascending
+	back    []bool
 
 	state  state
-	missed int       // rounds in a row without any answer
-	seen   time.Time // when something last came back
-	rtt    time.Duration
-	good   int // largest frame that came back; 0: none yet
-	bad    int // smallest above it that did not; 0: none
-	found  int // what the last finished search found; 0: none is finished
+	missed int           // rounds in a row without any answer
+	seen   time.Time     // when something last came back
+	rtt    time.Duration // of the least frame without the control channel, smoothed; 0: not measured
+	good   int           // largest frame that came back; 0: none yet
+	bad    int           // smallest above it that did not; 0: none
+	found  int           // what the last finished search found; 0: none is finished
 }
 
-// begin starts a round and says which sizes to send besides the switch's own.
-func (p *path) begin(now time.Time) []int {
+// begin begins a round: a probe goes to this host's switch.
+func (p *path) begin(now time.Time) {
 	p.round++
-	p.open, p.sent, p.control, p.trip = true, now, 0, 0
+	p.phase, p.sent = checking, now
+}
+
+// try goes on when that has come back, and says which sizes to send through the tunnel.
+func (p *path) try(now time.Time) []int {
+	p.phase, p.control, p.sent = trying, now.Sub(p.sent), now
 	p.sizes = append(p.sizes[:0], least)
 	if p.bad == 0 {
 		p.sizes = append(p.sizes, p.full)
@@ -66,26 +83,35 @@ func (p *path) begin(now time.Time) []int {
 	return p.sizes
 }
 
-// arrive takes a probe of the current round; size 0 is that which only this host's switch saw. It says
-// whether all are back.
-func (p *path) arrive(round uint32, size int, now time.Time) (complete bool) {
-	if !p.open || round != p.round {
+// arrive takes a frame that came back through the tunnel, and says whether all have.
+func (p *path) arrive(size int, now time.Time) (complete bool) {
+	i := slices.Index(p.sizes, size)
+	if i < 0 || p.back[i] {
 		return false
 	}
-	if size == 0 {
-		p.control = now.Sub(p.sent)
-	} else if i := slices.Index(p.sizes, size); i >= 0 {
-		if p.back[i] = true; i == 0 {
-			p.trip = now.Sub(p.sent)
-		}
-		p.seen = now
+	p.back[i], p.seen = true, now
+	if i == 0 {
+		p.smooth(max(now.Sub(p.sent)-p.control, 1))
 	}
-	return p.control > 0 && !slices.Contains(p.back, false)
+	return !slices.Contains(p.back, false)
+}
+
+// smooth takes a round trip as TCP does (RFC 6298 §2): a switch looks at what there is to do in turns, so
+// that each is wrong by some tenths of a millisecond.
+func (p *path) smooth(rtt time.Duration) {
+	if p.rtt == 0 {
+		p.rtt = rtt
+	}
+	p.rtt += (rtt - p.rtt) / 8
 }
 
 // end finishes the round, and says whether to ask again soon: there is more to find out.
 func (p *path) end() (again bool) {
-	p.open = false
+	was := p.phase
+	p.phase = idle
+	if was != trying {
+		return false
+	}
 	largest := 0
 	for i, size := range p.sizes {
 		if p.back[i] {
@@ -100,9 +126,6 @@ func (p *path) end() (again bool) {
 		return false
 	}
 	p.state, p.missed = up, 0
-	if p.control > 0 && p.trip > 0 {
-		p.rtt = max(p.trip-p.control, 0)
-	}
 	p.good = largest
 	switch i := slices.Index(p.sizes, largest); {
 	case largest == p.full:
@@ -120,11 +143,11 @@ func (p *path) end() (again bool) {
 	return false
 }
 
-// need changes the largest frame that guests may send. What is known to come back stays so.
+// need changes the largest frame that guests may send, between two rounds.
 func (p *path) need(full int) {
 	if p.full == full {
 		return
 	}
-	p.full, p.open = full, false
+	p.full = full
 	p.good, p.bad, p.found = 0, 0, 0
 }

@@ -19,11 +19,11 @@ func (w *wire) passes(size int) bool {
 
 // round asks a path once.
 func (w *wire) round(p *path, now time.Time) (again bool) {
-	sizes := slices.Clone(p.begin(now))
-	p.arrive(p.round, 0, now.Add(time.Millisecond))
-	for _, s := range sizes {
+	p.begin(now)
+	now = now.Add(time.Millisecond)
+	for _, s := range p.try(now) {
 		if w.passes(s) {
-			p.arrive(p.round, s, now.Add(3*time.Millisecond))
+			p.arrive(s, now.Add(3*time.Millisecond))
 		}
 	}
 	return p.end()
@@ -43,7 +43,7 @@ func (w *wire) rounds(t *testing.T, p *path) (n int) {
 func TestPathInOrder(t *testing.T) {
 	p := &path{full: 1464}
 	w := &wire{carries: 1464}
-	if n := w.rounds(t, p); n != 1 || p.state != up || p.found != 1464 || p.rtt != 2*time.Millisecond || !p.seen.Equal(time.Unix(1, 0).Add(3*time.Millisecond)) {
+	if n := w.rounds(t, p); n != 1 || p.state != up || p.found != 1464 || p.rtt != 2*time.Millisecond || !p.seen.Equal(time.Unix(1, 0).Add(4*time.Millisecond)) {
 		t.Errorf("after %d rounds: %+v", n, p)
 	}
 	if !slices.Equal(p.sizes, []int{least, 1464}) {
@@ -120,31 +120,39 @@ func TestPathDown(t *testing.T) {
 	}
 }
 
-// What comes back too late, twice, or was never asked for, counts for nothing.
+// What comes back twice, or was never asked for, counts for nothing, and a control channel that is stuck
+// is not the path's.
 func TestPathStale(t *testing.T) {
 	p := &path{full: 1514}
 	now := time.Now()
 	p.begin(now)
-	for _, a := range []struct {
-		round uint32
-		size  int
-	}{{0, 1514}, {2, 1514}, {1, 1000}} {
-		p.arrive(a.round, a.size, now)
+	if p.end() || p.state != unknown || p.missed != 0 {
+		t.Errorf("without the switch: %+v", p)
 	}
-	if p.end(); p.state != unknown || p.missed != 1 || !p.seen.IsZero() && p.good != 0 {
-		t.Errorf("%+v", p)
-	}
-	p.arrive(1, 1514, now)
-	if p.good != 0 {
-		t.Errorf("after the round: %+v", p)
-	}
-	// Without the switch's own probe the round trip is not known, and the rest is.
 	p.begin(now)
-	p.arrive(2, least, now.Add(1))
-	if p.arrive(2, 1514, now.Add(2)) {
-		t.Error("complete without the switch's own")
+	p.try(now.Add(1))
+	if p.arrive(1000, now.Add(2)) || !p.seen.IsZero() {
+		t.Errorf("a size that was not asked for: %+v", p)
 	}
-	if p.end(); p.state != up || p.rtt != 0 || p.found != 1514 {
-		t.Errorf("%+v", p)
+	p.arrive(1514, now.Add(2))
+	if p.arrive(1514, now.Add(3)) {
+		t.Error("one frame twice is taken for both")
+	}
+	if p.end(); p.state != up || p.found != 1514 || p.rtt != 0 || !p.seen.Equal(now.Add(2)) {
+		t.Errorf("without the least: %+v", p)
+	}
+}
+
+// Round trips are smoothed, and never nothing.
+func TestPathRTT(t *testing.T) {
+	p := &path{full: least}
+	now := time.Now()
+	for _, c := range []struct{ control, trip, want time.Duration }{{100, 300, 200}, {100, 1100, 300}, {500, 100, 263}} {
+		p.begin(now)
+		p.try(now.Add(c.control))
+		p.arrive(least, now.Add(c.control+c.trip))
+		if p.end(); p.rtt != c.want {
+			t.Errorf("control %d, trip %d: %d, want %d", c.control, c.trip, p.rtt, c.want)
+		}
 	}
 }

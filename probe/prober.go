@@ -22,6 +22,7 @@ const framesPerSecond = 20
 // concurrent use.
 type Prober struct {
 	interval time.Duration
+	send     func(*of.PacketOut) error
 	changed  func(Result)
 	seal     *seal
 	paths    map[pathKey]*target
@@ -42,7 +43,7 @@ type target struct {
 	peer    *model.Host
 	wants   int       // bytes of the largest frame, from the next round on
 	network string    // that needs it
-	due     time.Time // of the next round, while none is open
+	due     time.Time // of the next round, between two rounds
 	doubt   bool      // the last round left something to find out
 	told    verdict
 }
@@ -71,10 +72,11 @@ type Result struct {
 	Note  string        // what is wrong, and what to do
 }
 
-// New makes a prober that asks each path once per interval. changed is called when a path went down, or
-// came back, or does not carry what guests may send, or does again.
-func New(interval time.Duration, changed func(Result)) *Prober {
-	return &Prober{interval: interval, changed: changed, seal: newSeal(), paths: map[pathKey]*target{}, byID: map[uint32]*target{}}
+// New makes a prober that asks each path once per interval. send sends a packet-out to the host's br-tun,
+// or says that it cannot. changed is called when a path went down, or came back, or does not carry what
+// guests may send, or does again.
+func New(interval time.Duration, send func(*of.PacketOut) error, changed func(Result)) *Prober {
+	return &Prober{interval: interval, send: send, changed: changed, seal: newSeal(), paths: map[pathKey]*target{}, byID: map[uint32]*target{}}
 }
 
 // Want makes the paths those to the hosts that share an overlay network with v's; nil for none, which
@@ -130,17 +132,17 @@ func (p *Prober) network(v *flows.View, n *flows.Network, wanted map[pathKey]boo
 	}
 }
 
-// Step ends the rounds whose time is up and begins the next that is due. send sends a packet-out to the
-// host's br-tun, or says that it cannot. It returns when to be called again.
-func (p *Prober) Step(now time.Time, send func(*of.PacketOut) error) (again time.Time) {
+// Step ends the rounds whose time is up and begins the next that is due. It returns when to be called
+// again.
+func (p *Prober) Step(now time.Time) (again time.Time) {
 	var next *target
 	again = now.Add(time.Hour)
 	for _, t := range p.paths {
-		if t.open && !now.Before(t.sent.Add(patience)) {
+		if t.phase != idle && !now.Before(t.sent.Add(patience)) {
 			p.end(t, now)
 		}
 		switch {
-		case t.open:
+		case t.phase != idle:
 			again = earlier(again, t.sent.Add(patience))
 		case next == nil || t.before(next, now):
 			next = t
@@ -152,7 +154,9 @@ func (p *Prober) Step(now time.Time, send func(*of.PacketOut) error) (again time
 	if at := later(next.due, p.quiet); now.Before(at) {
 		return earlier(again, at)
 	}
-	p.ask(next, now, send)
+	next.need(next.wants)
+	next.begin(now)
+	p.ask(next, now, 0)
 	return now // another may be due
 }
 
@@ -179,25 +183,20 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// ask begins a round on a path.
-func (p *Prober) ask(t *target, now time.Time, send func(*of.PacketOut) error) {
-	t.need(t.wants)
-	sizes := t.begin(now)
-	p.quiet = now.Add(time.Duration(len(sizes)+1) * time.Second / framesPerSecond)
-	err := p.send(t, 0, toController, send)
+// ask sends probes of a path: size 0 goes no further than this host's switch.
+func (p *Prober) ask(t *target, now time.Time, sizes ...int) {
+	p.quiet = later(p.quiet, now).Add(time.Duration(len(sizes)) * time.Second / framesPerSecond)
 	for _, size := range sizes {
-		if err == nil {
-			err = p.send(t, size, t.actions, send)
+		actions := t.actions
+		if size == 0 {
+			actions = toController
+		}
+		p.frame = p.seal.appendFrame(p.frame[:0], probe{t.id, t.round, uint16(size)})
+		if p.send(&of.PacketOut{InPort: of.PortController, Actions: actions, Data: p.frame}) != nil {
+			t.phase, t.due = idle, now.Add(patience) // not asked: that says nothing of the path
+			return
 		}
 	}
-	if err != nil {
-		t.open, t.due = false, now.Add(patience) // asked for nothing: it says nothing of the path
-	}
-}
-
-func (p *Prober) send(t *target, size int, actions of.Actions, send func(*of.PacketOut) error) error {
-	p.frame = p.seal.appendFrame(p.frame[:0], probe{t.id, t.round, uint16(size)})
-	return send(&of.PacketOut{InPort: of.PortController, Actions: actions, Data: p.frame})
 }
 
 // toController goes no further than the switch.
@@ -236,7 +235,12 @@ func (p *Prober) Arrived(a *Arrival) error {
 	if err != nil {
 		return err
 	}
-	if t := p.byID[got.path]; t != nil && t.arrive(got.round, int(got.size), a.At) {
+	t := p.byID[got.path]
+	switch size := int(got.size); {
+	case t == nil || got.round != t.round:
+	case t.phase == checking && size == 0:
+		p.ask(t, a.At, t.try(a.At)...)
+	case t.phase == trying && t.arrive(size, a.At):
 		p.end(t, a.At)
 	}
 	return nil

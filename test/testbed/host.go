@@ -171,6 +171,21 @@ func (h *Host) LeaveUnderlay() error { return h.bed.bridge(h.UnderlayPort(), "")
 // JoinUnderlay puts it back.
 func (h *Host) JoinUnderlay() error { return h.bed.bridge(h.UnderlayPort(), underlayBridge) }
 
+// SetUnderlayMTU makes the host's cable to the underlay carry IP packets of up to so many bytes, both
+// ways. Larger ones vanish, and neither end is told.
+func (h *Host) SetUnderlayMTU(mtu int) error {
+	nl, err := h.bed.Underlay.netlink()
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	link, err := nl.LinkByName(h.UnderlayPort())
+	if err != nil {
+		return fmt.Errorf("host %s: %w", h.Name, err)
+	}
+	return nl.LinkSetMTU(link, mtu)
+}
+
 // resolve makes the switch learn the MAC behind another VTEP. It learns from ARP
 // replies it sees, and there is one only if the kernel has to ask: so the kernel
 // forgets what it may have learned from the other's own request.

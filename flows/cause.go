@@ -15,9 +15,10 @@ const (
 	OwnerL2Pop      Owner = 3
 	OwnerDHCP       Owner = 4
 	OwnerProbe      Owner = 5
+	OwnerMetadata   Owner = 6
 )
 
-var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp", OwnerProbe: "probe"}
+var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp", OwnerProbe: "probe", OwnerMetadata: "metadata"}
 
 // String is the owner's package name.
 func (o Owner) String() string {

@@ -111,13 +111,17 @@ func (n *Network) Subnet(id uuid.UUID) *model.Subnet {
 // port it came in by, never from the packet.
 type Punt struct {
 	Op      Op
+	View    *View // of the VIF's host
 	Network *Network
 	Port    *LocalPort
 	Packet  []byte // from the Ethernet header on, untagged; valid during the call only
 }
 
-// Handler answers punted packets. reply sends an Ethernet frame out of the port that asked; the frame
-// may be reused after it returns. A handler does no I/O and keeps nothing of the packet.
+// Handler answers punted packets. A handler does no I/O and keeps nothing of the packet.
+//
+// reply sends an Ethernet frame out of the VIF that asked; the frame may be reused after it returns. It
+// may be kept, and called later and by several goroutines; it never waits. Once the VIF has gone, or the
+// connection to its switch, it does nothing.
 type Handler interface {
 	Handle(p *Punt, reply func(frame []byte)) error
 }

@@ -66,14 +66,14 @@ func same(t *testing.T, got, want string) {
 
 func TestNetwork(t *testing.T) {
 	same(t, wanted(t, view("vxlan", port()), flows.KindNetwork), `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=7,bucket=bucket_id:1,actions=set_field:0x1->reg7,resubmit(,90)
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
 table=60,priority=50,reg6=0x7 actions=set_field:0x1->reg7,goto_table:90
 table=65,priority=100,reg6=0x7 actions=group:7`)
 	same(t, wanted(t, view("local", port()), flows.KindNetwork), `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
 table=65,priority=100,reg6=0x7 actions=group:7`)
@@ -87,7 +87,7 @@ func TestProviderNetwork(t *testing.T) {
 		return v
 	}
 	const around = `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=7,bucket=bucket_id:2,actions=set_field:0x2->reg7,resubmit(,90)
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
@@ -106,7 +106,7 @@ table=90,priority=110,reg6=0x7,reg7=0x2 actions=push_vlan:0x8100,set_field:4173-
 	v := provider("vlan", port())
 	v.Networks[0].Uplink = 0
 	same(t, wanted(t, v, flows.KindNetwork), `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
 table=65,priority=100,reg6=0x7 actions=group:7`)
@@ -122,7 +122,7 @@ func TestLearningNetwork(t *testing.T) {
 	v := view("vxlan", open)
 	v.Networks[0].Remote = []*flows.RemotePort{{Port: other, Host: host}}
 	same(t, wanted(t, v, flows.KindNetwork), `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=8199,type=all
 group_id=7,bucket=bucket_id:1,actions=set_field:0x1->reg7,resubmit(,90)
@@ -160,7 +160,7 @@ func TestMACOfMany(t *testing.T) {
 
 func TestPort(t *testing.T) {
 	const around = `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)
 `
@@ -178,7 +178,7 @@ table=13,priority=100,reg5=0xb,reg8=0xfa16,reg9=0x3e000001 actions=goto_table:20
 	open := port()
 	open.PortSecurityEnabled = false
 	same(t, wanted(t, view("local", open), flows.KindPort), `
-meter=11,pktps,burst,rate=100,burst_size=100
+meter=11,pktps,burst,rate=500,burst_size=1000
 group_id=7,type=all
 group_id=8199,type=all
 group_id=7,bucket=bucket_id:11,actions=set_field:0xb->reg7,resubmit(,90)

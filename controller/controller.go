@@ -6,7 +6,7 @@
 //
 // Connect, reconnect, restart and repair are the same steps with what is installed taken from a dump.
 // accept.go says who may connect, enrol.go what a host says of itself and what is written to its
-// database, link.go answers packet-ins, probe.go tries the tunnels, serve.go tells the operator.
+// database, link.go has the bridges' connections, punt.go answers packet-ins, probe.go tries the tunnels, serve.go tells the operator.
 //
 // Read host.go first.
 package controller
@@ -32,6 +32,7 @@ type Options struct {
 	Logger        *slog.Logger
 	ClaimUnbound  bool          // the first host whose VIF names a port without a binding gets it
 	AuditInterval time.Duration // how often installed flows are read again; 5 min
+	PuntRate      int           // packets of one port that are answered per second; flows.PuntRate
 	ProbeInterval time.Duration // how often tunnels between hosts that share a network are tried; 0 is never
 	TLS           *tls.Config   // for ssl: listeners and targets; client certificates are asked for by it
 	Target        string        // OpenFlow target for the hosts, "tcp:10.0.0.1:6653"; an unspecified host part stands for the address that the host reached us at
@@ -54,6 +55,9 @@ type Controller struct {
 func New(o Options) *Controller {
 	if o.AuditInterval == 0 {
 		o.AuditInterval = 5 * time.Minute
+	}
+	if o.PuntRate == 0 {
+		o.PuntRate = flows.PuntRate
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

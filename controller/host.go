@@ -376,7 +376,7 @@ func (h *host) adopt(l *link) {
 	l.owner.Store(h)
 	switch l.bridge {
 	case flows.BrInt:
-		go l.serve(&h.punts, h.c.o.Handlers)
+		go l.serve(h.c.o.Handlers)
 	case flows.BrTun:
 		h.probing.use(nil)
 	}

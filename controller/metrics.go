@@ -15,7 +15,7 @@ var (
 	metricRepairs  = prometheus.NewDesc("tunbridge_host_repairs_total", "Foreign changes undone on a host since it connected.", []string{"host"}, nil)
 	metricRestarts = prometheus.NewDesc("tunbridge_host_switch_restarts_total", "Times a host's switch was found without its flows since it connected.", []string{"host"}, nil)
 	metricFlows    = prometheus.NewDesc("tunbridge_host_flows", "Flows wanted on a bridge.", []string{"host", "bridge"}, nil)
-	metricDropped  = prometheus.NewDesc("tunbridge_host_punts_dropped_total", "Punted packets of a host that found the queue full.", []string{"host"}, nil)
+	metricDropped  = prometheus.NewDesc("tunbridge_host_punts_dropped_total", "Punted packets of a host that nobody looked at: stale, its VIF is gone; rate, the port asked too often; queue, too much was waiting.", []string{"host", "reason"}, nil)
 	metricTunnelUp = prometheus.NewDesc("tunbridge_tunnel_up", "1 while probes come back from a peer that a host shares an overlay network with.", []string{"host", "peer", "type"}, nil)
 	metricRTT      = prometheus.NewDesc("tunbridge_tunnel_rtt_seconds", "Round trip through the tunnel to a peer, without the control channel's part.", []string{"host", "peer", "type"}, nil)
 	metricError    = prometheus.NewDesc("tunbridge_host_error", "1 while a host is not in its wanted state.", []string{"host"}, nil)
@@ -67,7 +67,9 @@ func (c *Controller) Collect(ch chan<- prometheus.Metric) {
 				ch <- prometheus.MustNewConstMetric(metricFlows, prometheus.GaugeValue, float64(h.compiler.Len(b)), name, b.String())
 			}
 			if l := h.links[flows.BrInt]; l != nil {
-				ch <- prometheus.MustNewConstMetric(metricDropped, prometheus.CounterValue, float64(l.dropped.Load()), name)
+				for why, label := range puntDropNames {
+					ch <- prometheus.MustNewConstMetric(metricDropped, prometheus.CounterValue, float64(l.dropped[why].Load()), name, label)
+				}
 			}
 			for _, r := range h.probing.results() {
 				up := 0.0

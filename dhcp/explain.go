@@ -1,0 +1,143 @@
+package dhcp
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/tunbridge/tunbridge/flows"
+)
+
+// Exchange tells of one request and what became of it.
+type Exchange struct {
+	Request  string // the message's type, with the client's state for a DHCPREQUEST
+	Decision string // the answer's type, or "silence"
+	Reason   string
+	// Both messages, a line for each field and option; nil where there is none that can be read.
+	RequestText, AnswerText []string
+}
+
+// Explain tells of a request that was handled with this answer, empty for none, and this error.
+func (s *Server) Explain(p *flows.Punt, answer []byte, err error) Exchange {
+	x := Exchange{Request: "not a DHCP message", Decision: "silence", RequestText: Text(p.Packet), AnswerText: Text(answer)}
+	var r request
+	if r.parse(p.Packet) == nil {
+		x.Request = r.message.String()
+		if r.message == Request {
+			x.Request += " (" + r.state() + ")"
+		}
+	}
+	if reply, ok := messageOf(answer); ok {
+		x.Decision = MessageType(reply.MessageType()).String()
+		x.Reason = r.reason(MessageType(reply.MessageType()), reply)
+	}
+	switch {
+	case err != nil:
+		x.Reason = err.Error()
+	case r.message == Release:
+		x.Reason = "a DHCPRELEASE has no answer; the address stays the port's"
+	}
+	return x
+}
+
+// state names the client's state (RFC 2131 section 4.3.2).
+func (r *request) state() string {
+	switch {
+	case !r.ciaddr.IsUnspecified():
+		return "RENEWING or REBINDING " + r.ciaddr.String()
+	case r.server.IsValid():
+		return "SELECTING " + r.requested.String()
+	}
+	return "INIT-REBOOT with " + r.requested.String()
+}
+
+func (r *request) reason(m MessageType, reply *dhcpv4.DHCPv4) string {
+	switch {
+	case m == NAK:
+		want := r.ciaddr
+		if want.IsUnspecified() {
+			want = r.requested
+		}
+		return fmt.Sprintf("%s is not the port's address", want)
+	case r.message == Inform:
+		return fmt.Sprintf("%s is the port's address: it is told the rest", r.ciaddr)
+	}
+	return fmt.Sprintf("%s is the port's address in a subnet with enable_dhcp", reply.YourIPAddr)
+}
+
+// messageOf reads the DHCP message of a frame.
+func messageOf(frame []byte) (*dhcpv4.DHCPv4, bool) {
+	if len(frame) < ethernetLen+ipv4Len || frame[12] != 8 || frame[13] != 0 {
+		return nil, false
+	}
+	at := ethernetLen + int(frame[ethernetLen]&0x0f)*4 + udpLen
+	if at > len(frame) {
+		return nil, false
+	}
+	m, err := dhcpv4.FromBytes(frame[at:])
+	return m, err == nil
+}
+
+// Text is a DHCP message in a frame as a person reads it, a line for each field and option; nil if
+// there is none, or none that can be read.
+func Text(frame []byte) []string {
+	m, ok := messageOf(frame)
+	if !ok {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(m.Summary()), "\n")
+}
+
+// Lease is what a port gets.
+type Lease struct {
+	Address  netip.Addr
+	Server   netip.Addr    // the DHCP port's address in the same subnet
+	Duration time.Duration // negative: for ever
+	Offer    []byte        // the frame that answers a DHCPDISCOVER which asks for every option
+}
+
+// Lease says what the port gets if it asks now. The error is a reason in words, and wraps NotServed.
+func (s *Server) Lease(n *flows.Network, port *flows.LocalPort) (Lease, error) {
+	p := &flows.Punt{Op: flows.OpDHCPv4, Network: n, Port: port}
+	l, ok := find(p, netip.Addr{})
+	if !ok {
+		return Lease{}, whyNotServed(p)
+	}
+	unspecified := netip.IPv4Unspecified()
+	r := request{message: Discover, source: port.MACAddress, chaddr: port.MACAddress, ciaddr: unspecified, giaddr: unspecified}
+	d := time.Duration(s.lease) * time.Second
+	if s.lease == infinite {
+		d = -1
+	}
+	return Lease{l.address, l.server, d, bytes.Clone(s.appendReply(nil, p, &r, l, Offer))}, nil
+}
+
+// whyNotServed says why no address of a port is served.
+func whyNotServed(p *flows.Punt) error {
+	var reasons []string
+	for _, f := range p.Port.FixedIPs {
+		switch s := p.Network.Subnet(f.SubnetID); {
+		case !f.IPAddress.Is4():
+		case s == nil:
+			reasons = append(reasons, fmt.Sprintf("%s is in no subnet of the network", f.IPAddress))
+		case !s.EnableDHCP:
+			reasons = append(reasons, fmt.Sprintf("%s is in subnet %s (%s), whose enable_dhcp is false", f.IPAddress, s.CIDR, s.ID))
+		default:
+			reasons = append(reasons, fmt.Sprintf("the network's DHCP port has no address in subnet %s (%s)", s.CIDR, s.ID))
+		}
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"the port has no IPv4 address: see its fixed_ips"}
+	}
+	return notServed(strings.Join(reasons, "; "))
+}
+
+// notServed is NotServed in other words.
+type notServed string
+
+func (e notServed) Error() string { return string(e) }
+func (notServed) Unwrap() error   { return NotServed }

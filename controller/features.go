@@ -19,5 +19,7 @@ type FeatureOptions struct {
 // Features is the program's feature list, and who answers which punted packet.
 func Features(o FeatureOptions) ([]flows.Feature, map[flows.Op]flows.Handler) {
 	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseDuration, Domain: o.Domain})
-	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases, probe.Feature{}}, map[flows.Op]flows.Handler{flows.OpDHCPv4: leases}
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases, probe.Feature{}}, map[flows.Op]flows.Handler{
+		flows.OpDHCPv4: leases, flows.OpDHCPv6: leases, flows.OpRouterSolicitation: leases,
+	}
 }

@@ -45,7 +45,7 @@ const (
 )
 
 var silenceTexts = [silences]string{
-	Malformed:         "malformed DHCP request",
+	Malformed:         "malformed request",
 	UnexpectedMessage: "DHCP message of a type that clients do not send",
 	WrongHardware:     "DHCP request with a chaddr that is neither the port's mac_address nor that of an allowed_address_pair",
 	NotServed:         "DHCP request of a port without an address in a subnet with enable_dhcp",
@@ -68,12 +68,14 @@ type Counts struct {
 	Answers  [messageTypes]uint64 // by MessageType
 	Silent   [silences]uint64     // by Silence: requests without an answer, Decline and Release apart
 	Omitted  uint64               // extra_dhcp_opts that could not be encoded, or did not fit the answer
+	V6       V6Counts             // of DHCPv6, whose silences and omissions are among the others
 }
 
 type counters struct {
 	requests, answers [messageTypes]atomic.Uint64
 	silent            [silences]atomic.Uint64
 	omitted           atomic.Uint64
+	v6                v6Counters
 }
 
 // Counts reads the counters. They are read one by one: a request that is being answered may be in
@@ -87,5 +89,6 @@ func (s *Server) Counts() (c Counts) {
 		c.Silent[i] = s.counters.silent[i].Load()
 	}
 	c.Omitted = s.counters.omitted.Load()
+	c.V6 = s.counters.v6.read()
 	return c
 }

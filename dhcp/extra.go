@@ -84,11 +84,10 @@ func parseName(name string) (code byte, ok bool) {
 	return code, formOf[code] != refused
 }
 
-// CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent; entries of IPv6 are
-// not looked at. An empty value is well: it keeps the option from being sent.
+// CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent. An empty value is well: it keeps the option from being sent.
 func CheckExtraOption(o model.ExtraDHCPOpt) error {
 	if o.IPVersion == 6 {
-		return nil
+		return checkV6Option(o)
 	}
 	code, ok := parseName(o.Name)
 	if !ok {

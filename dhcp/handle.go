@@ -9,7 +9,7 @@ import (
 	"github.com/tunbridge/tunbridge/flows"
 )
 
-// Handle answers one request, or says why not: the error is a Silence, or wraps one, or tells of an
+// Handle answers one request of any kind, or says why not: the error is a Silence, or wraps one, or tells of an
 // address that the client found in use.
 func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 	err := s.handle(p, reply)
@@ -23,6 +23,12 @@ func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 }
 
 func (s *Server) handle(p *flows.Punt, reply func(frame []byte)) error {
+	switch p.Op {
+	case flows.OpDHCPv6:
+		return s.handleIPv6(p, reply)
+	case flows.OpRouterSolicitation:
+		return s.solicited(p, reply)
+	}
 	var r request
 	if err := r.parse(p.Packet); err != nil {
 		return err

@@ -84,6 +84,7 @@ func compile(n *flows.Network, e *flows.Emitter) {
 	if served {
 		punt(broadcast, "enable_dhcp of a subnet of the network")
 	}
+	compileIPv6(n, e)
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

@@ -33,6 +33,7 @@ func TestFlows(t *testing.T) {
 		"cookie=0x403a00000000000,table=20,priority=100,udp,reg6=0x7,nw_dst=10.0.0.2,tp_dst=67 actions=set_field:0x1->reg10,goto_table:21  " + net + "enable_dhcp of the subnet: renewals go to the DHCP port's fixed_ips\n" +
 		"cookie=0x403a00000000000,table=20,priority=100,udp,reg6=0x7,nw_dst=10.0.1.2,tp_dst=67 actions=set_field:0x1->reg10,goto_table:21  " + net + "enable_dhcp of the subnet: renewals go to the DHCP port's fixed_ips\n" +
 		"cookie=0x403a00000000000,table=20,priority=100,udp,reg6=0x7,nw_dst=255.255.255.255,tp_dst=67 actions=set_field:0x1->reg10,goto_table:21  " + net + "enable_dhcp of a subnet of the network\n" +
+		"cookie=0x403a00000000000,table=20,priority=100,udp6,reg6=0x7,ipv6_dst=ff02::1:2,tp_dst=547 actions=set_field:0x2->reg10,goto_table:21  " + net + "enable_dhcp of an IPv6 subnet of the network\n" +
 		"cookie=0x403a00000000000,table=30,priority=100,arp,reg6=0x7,arp_tpa=10.0.0.2,arp_op=1 actions=set_field:0xfa163e000002->xreg4,goto_table:31  " + net + "fixed_ips and mac_address of the DHCP port, which has no machine\n" +
 		"cookie=0x403a00000000000,table=30,priority=100,arp,reg6=0x7,arp_tpa=10.0.1.2,arp_op=1 actions=set_field:0xfa163e000002->xreg4,goto_table:31  " + net + "fixed_ips and mac_address of the DHCP port, which has no machine\n"
 	if got := wanted(t, c, n); got != want {
@@ -45,7 +46,7 @@ func TestFlows(t *testing.T) {
 		t.Errorf("a network without a DHCP port has\n%s", got)
 	}
 	off := *n
-	off.Subnets = n.Subnets[2:]
+	off.Subnets = n.Subnets[2:3]
 	if got := wanted(t, c, &off); got != "" {
 		t.Errorf("a network without a subnet with DHCP has\n%s", got)
 	}

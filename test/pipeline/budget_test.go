@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -72,6 +73,11 @@ func TestFlowBudget(t *testing.T) {
 	last = count(t, top)
 	top.subnet(0xd1, net, "10.0.0.0/24", "10.0.0.2")
 	row("… with DHCPv4", 0)
+	v6 := &model.Subnet{Common: model.Common{ID: id(0xd, 0xd6)}, NetworkID: net.ID, IPVersion: 6, CIDR: netip.MustParsePrefix("2001:db8::/64"), EnableDHCP: true}
+	top.subnets = append(top.subnets, v6)
+	row("… with DHCPv6", 0)
+	v6.IPv6RAMode = model.DHCPv6Stateful
+	row("… with router advertisements", 0)
 
 	port(net, h1, "10.0.0.13")
 	row("local port, one IPv4 address", 10)

@@ -213,7 +213,7 @@ func (c *Controller) register(ctx context.Context, h *host) error {
 
 // takeOpenFlow brings a bridge's connection to its host's loop.
 func (c *Controller) takeOpenFlow(ctx context.Context, nc net.Conn) error {
-	l := &link{queue: make(chan puntedPacket, puntQueue), log: c.o.Logger}
+	l := &link{queue: make(chan puntedPacket, puntQueue), wired: make(chan struct{}, 1), log: c.o.Logger}
 	conn, err := openflow.Accept(ctx, nc, openflow.Options{
 		HandshakeTimeout: introduction,
 		PacketIn:         l.packetIn,

@@ -6,7 +6,8 @@
 //
 // Connect, reconnect, restart and repair are the same steps with what is installed taken from a dump.
 // accept.go says who may connect, enrol.go what a host says of itself and what is written to its
-// database, link.go has the bridges' connections, punt.go answers packet-ins, probe.go tries the tunnels, serve.go tells the operator.
+// database, link.go has the bridges' connections, punt.go answers packet-ins, announce.go speaks to VIFs
+// unasked, probe.go tries the tunnels, serve.go tells the operator.
 //
 // Read host.go first.
 package controller
@@ -40,7 +41,8 @@ type Options struct {
 
 // Controller holds the loops of all hosts.
 type Controller struct {
-	o Options
+	o          Options
+	announcers []flows.Announcer // of the features
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by system-id
@@ -63,7 +65,13 @@ func New(o Options) *Controller {
 		o.Logger = slog.Default()
 	}
 	o.Features = append([]flows.Feature{sentinel{}}, o.Features...)
-	return &Controller{o: o, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}}
+	var announcers []flows.Announcer
+	for _, f := range o.Features {
+		if a, ok := f.(flows.Announcer); ok {
+			announcers = append(announcers, a)
+		}
+	}
+	return &Controller{o: o, announcers: announcers, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}}
 }
 
 // Run pokes the hosts that see a change, until ctx ends; then it ends all loops. The hosts' flows stay.

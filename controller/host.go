@@ -377,6 +377,7 @@ func (h *host) adopt(l *link) {
 	switch l.bridge {
 	case flows.BrInt:
 		go l.serve(h.c.o.Handlers)
+		go l.announce(h)
 	case flows.BrTun:
 		h.probing.use(nil)
 	}

@@ -19,7 +19,8 @@ type link struct {
 	name    string // of its TLS certificate
 	secure  bool   // TLS is spoken
 	owner   atomic.Pointer[host]
-	foreign atomic.Bool // somebody else changed the flows
+	wired   chan struct{} // has one element when br-int was programmed since announce looked
+	foreign atomic.Bool   // somebody else changed the flows
 
 	primary bool // the bridge granted the role
 	seen    bool // one plan was carried out on this connection

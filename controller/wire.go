@@ -31,6 +31,7 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 	if err := h.apply(ctx); err != nil {
 		return err
 	}
+	h.links[flows.BrInt].poke()
 	h.probing.use(&probed{view, h.links[flows.BrTun].conn})
 	h.vlans.committed()
 	h.reportPorts(snap)

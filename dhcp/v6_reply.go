@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
@@ -264,7 +263,7 @@ func (s *Server) v6Configure(o *v6Options, p *flows.Punt, r *v6Request) {
 	if r.fqdn != nil && r.wants(v6OptFQDN) { // RFC 4704 section 6
 		const noUpdates = 4
 		at := o.open(v6OptFQDN)
-		o.b = appendFQDN(append(o.b, noUpdates), p.Port.DNSName, v6Address(p), s.domain)
+		o.b = appendV6Name(append(o.b, noUpdates), p.Port.DNSName, v6Address(p), s.domain)
 		o.close(at)
 	}
 	o.extra(extra, r)
@@ -303,9 +302,9 @@ next:
 	return b
 }
 
-// appendFQDN appends a host's name as in DNS. Without a domain it is not fully qualified, and has no
+// appendV6Name appends a host's name as in DNS. Without a domain it is not fully qualified, and has no
 // end (RFC 4704 section 4.2).
-func appendFQDN(b []byte, name string, address netip.Addr, domain string) []byte {
+func appendV6Name(b []byte, name string, address netip.Addr, domain string) []byte {
 	start := len(b)
 	b = appendHostName(append(b, 0), name, address)
 	for i := start + 1; i < len(b); i++ {
@@ -371,7 +370,7 @@ func (o *v6Options) extra(extra []model.ExtraDHCPOpt, r *v6Request) {
 			o.omitted++
 		case r.wants(code):
 			at := o.open(code)
-			b, err := appendV6Value(o.b, v6Forms[code], strings.TrimSpace(e.Value))
+			b, err := appendV6Value(o.b, v6Forms[code], e.Value)
 			if err != nil {
 				o.b = o.b[:at]
 				o.omitted++

@@ -125,3 +125,10 @@ type Punt struct {
 type Handler interface {
 	Handle(p *Punt, reply func(frame []byte)) error
 }
+
+// Announcer is a feature that has something to say to VIFs unasked.
+type Announcer interface {
+	// Announce is the Ethernet frame that each local port of the network is to be sent from time to
+	// time, at once when it changes; nil is none. It follows from the network alone, and may be kept.
+	Announce(n *Network) (frame []byte)
+}

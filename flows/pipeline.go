@@ -3,6 +3,8 @@ package flows
 import (
 	"fmt"
 	"slices"
+
+	"github.com/tunbridge/tunbridge/api/model"
 )
 
 // Bridge is one of the two bridges that are programmed on every host.
@@ -77,6 +79,9 @@ var (
 	TunUnknown    = table(BrTun, 23, "unknown", "learnt host, or the network's group of hosts with a port without port security", OwnerL2Pop)
 	TunSentinel   = table(BrTun, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
 )
+
+// Arrivals are the tables that the frames of each kind of tunnel go to first, by network type.
+var Arrivals = map[string]*Table{model.TypeGRE: TunFromGRE, model.TypeVXLAN: TunFromVXLAN, model.TypeGeneve: TunFromGeneve}
 
 var pipeline []*Table
 

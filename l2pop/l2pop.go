@@ -56,7 +56,7 @@ func fixed(e *flows.Emitter) {
 	e.Flow(flows.TunClassify, 0, "", of.Drop, "not from the tunnel address of an enrolled host")
 	e.Flow(flows.TunFromInt, 100, of.MustMatch(of.EthDst.MACMasked(of.MAC{1}, of.MAC{1})), of.Goto(flows.TunFlood.Number), "broadcast and multicast go to all hosts with a member of the network")
 	e.Flow(flows.TunFromInt, 0, "", of.Goto(flows.TunUnicast.Number), "unicast goes to one host")
-	for _, table := range arrivals {
+	for _, table := range flows.Arrivals {
 		e.Flow(table, 0, "", of.Drop, "provider:segmentation_id of no network that is here")
 	}
 	e.Flow(flows.TunLearn, 0, "", of.Drop, "network has no port without port security elsewhere")
@@ -70,9 +70,6 @@ type underlay struct {
 	ports flows.BridgePorts
 	ipv6  bool // the version of IP: a host with an address of the other is out of reach
 }
-
-// arrivals is where the frames of each kind of tunnel go first.
-var arrivals = map[string]*flows.Table{model.TypeGRE: flows.TunFromGRE, model.TypeVXLAN: flows.TunFromVXLAN, model.TypeGeneve: flows.TunFromGeneve}
 
 // peersDeps is the identity of the list of peers: it is immutable, and the same as long as no host changes.
 type peersDeps struct {
@@ -91,7 +88,7 @@ type peerDeps struct {
 func peers(e *flows.Emitter, peers []*model.Host, u underlay) {
 	for _, h := range peers {
 		e.Scope(flows.Object{Kind: flows.KindPeer, ID: flows.HostID(h.ID)}, peerDeps{h, u}, func(e *flows.Emitter) {
-			for networkType, table := range arrivals {
+			for networkType, table := range flows.Arrivals {
 				if t := (tunnel{networkType: networkType, port: u.ports.Tunnel(networkType), ipv6: u.ipv6}); t.reaches(h) {
 					e.Flow(flows.TunClassify, 100, of.MustMatch(of.InPort.Is(uint64(t.port)), t.src().Addr(h.EncapIP)), of.Goto(table.Number), "tunnel address of the host")
 				}

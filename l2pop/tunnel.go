@@ -67,9 +67,9 @@ func overlay(e *flows.Emitter, n *flows.Network, t tunnel, patchInt uint32) {
 	fromKey := of.MustMatch(of.TunID.Is(uint64(t.key)))
 	const reason = "provider:segmentation_id of the network"
 	if len(open) == 0 {
-		e.Flow(arrivals[t.networkType], 100, fromKey, of.Apply(append(arrive, of.Output{Port: patchInt})...), reason)
+		e.Flow(flows.Arrivals[t.networkType], 100, fromKey, of.Apply(append(arrive, of.Output{Port: patchInt})...), reason)
 	} else {
-		e.Flow(arrivals[t.networkType], 100, fromKey, of.ApplyGoto(flows.TunLearn.Number, arrive...), reason)
+		e.Flow(flows.Arrivals[t.networkType], 100, fromKey, of.ApplyGoto(flows.TunLearn.Number, arrive...), reason)
 		e.Flow(flows.TunLearn, 100, of.MustMatch(tag), of.Apply(learn(e, t), of.Output{Port: patchInt}), "a port elsewhere has no port_security_enabled")
 		unknown(e, n.LocalVLAN, tag, t, open)
 	}

@@ -16,7 +16,7 @@ import (
 // Userdata is that of the packet-ins that bring probes.
 var Userdata = []byte("probe")
 
-// etherType is IEEE 802's first for local experiments (IEEE 802 §9.2.4).
+// etherType is IEEE 802's first for local experiments (IEEE 802a).
 const etherType = 0x88b5
 
 // Locally administered addresses: the destination says which way a probe goes, its source is homebound.

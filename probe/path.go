@@ -47,9 +47,9 @@ type path struct {
 
 	round   uint32
 	phase   phase
-	sent    time.Time // when the phase began
-	control time.Duration
-	sizes   []int // tried in this round, ascending
+	sent    time.Time     // when the phase began
+	control time.Duration // what the control channel has of a round trip
+	sizes   []int         // tried in this round, ascending
 	back    []bool
 
 	state  state
@@ -97,7 +97,7 @@ func (p *path) arrive(size int, now time.Time) (complete bool) {
 }
 
 // smooth takes a round trip as TCP does (RFC 6298 §2): a switch looks at what there is to do in turns, so
-// that each is wrong by some tenths of a millisecond.
+// that each is too long by up to some tenths of a millisecond.
 func (p *path) smooth(rtt time.Duration) {
 	if p.rtt == 0 {
 		p.rtt = rtt

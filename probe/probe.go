@@ -11,15 +11,14 @@
 // which controller has it. Frames of others than enrolled hosts never get that far (br-tun's table 0).
 //
 // Each host has a Prober (prober.go): it is told what the host's view is, and by it what to send and
-// when. A round of probes asks one path (path.go) for the least frame, the largest that a guest may send
-// and, while that does not come back, some between. Another probe, that goes no further than the host's
-// own switch, tells what of the round trip is the control channel's.
+// when. A round of probes begins with one that goes no further than the host's own switch, which tells
+// what of the round trip is the control channel's. Then it asks one path (path.go) for the least frame,
+// the largest that a guest may send and, while that does not come back, some between.
 //
 // Read this file first, then path.go.
 package probe
 
 import (
-	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
 	of "github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -38,9 +37,6 @@ var (
 	returned = flows.Meter{ID: 1, Rate: 1000, Burst: 1000}
 	punted   = flows.Meter{ID: 2, Rate: 100, Burst: 100}
 )
-
-// arrivals is where the frames of each kind of tunnel go first.
-var arrivals = map[string]*flows.Table{model.TypeGRE: flows.TunFromGRE, model.TypeVXLAN: flows.TunFromVXLAN, model.TypeGeneve: flows.TunFromGeneve}
 
 // tunnelsDeps is all that the flows read.
 type tunnelsDeps struct {
@@ -62,7 +58,7 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 		}
 		e.Meter(flows.BrTun, returned)
 		e.Meter(flows.BrTun, punted)
-		for networkType, table := range arrivals {
+		for networkType, table := range flows.Arrivals {
 			if d.ports.Tunnel(networkType) == 0 {
 				continue
 			}

@@ -27,8 +27,9 @@ type Prober struct {
 	seal     *seal
 	paths    map[pathKey]*target
 	byID     map[uint32]*target
-	last     uint32    // id given to a path
-	quiet    time.Time // nothing is sent before
+	last     uint32        // id given to a path
+	quiet    time.Time     // nothing is sent before
+	channel  time.Duration // what the control channel takes at best; 0: not known
 	frame    []byte
 }
 
@@ -239,11 +240,24 @@ func (p *Prober) Arrived(a *Arrival) error {
 	switch size := int(got.size); {
 	case t == nil || got.round != t.round:
 	case t.phase == checking && size == 0:
-		p.ask(t, a.At, t.try(a.At)...)
+		sizes := t.try(a.At)
+		t.control = p.best(t.control)
+		p.ask(t, a.At, sizes...)
 	case t.phase == trying && t.arrive(size, a.At):
 		p.end(t, a.At)
 	}
 	return nil
+}
+
+// best takes a time of the control channel, and says what it takes at best: what is more is the switch's,
+// which was busy or asleep, and need not be so again a moment later. One that gets slower is followed
+// within minutes.
+func (p *Prober) best(control time.Duration) time.Duration {
+	if p.channel == 0 || control < p.channel {
+		p.channel = control
+	}
+	p.channel += (control - p.channel) / 64
+	return p.channel
 }
 
 // end finishes a path's round, says when the next is due and tells of changes.

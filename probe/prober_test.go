@@ -278,3 +278,19 @@ func BenchmarkRound(b *testing.B) {
 		}
 	}
 }
+
+// A control channel is as fast as it can be, and may become slower.
+func TestControlChannel(t *testing.T) {
+	p := New(time.Second, nil, nil)
+	for _, c := range []struct{ control, want time.Duration }{{1000, 1000}, {6400, 1084}, {500, 500}} {
+		if got := p.best(c.control); got != c.want {
+			t.Errorf("after %d: %d, want %d", c.control, got, c.want)
+		}
+	}
+	for range 500 {
+		p.best(5000)
+	}
+	if p.channel < 4900 {
+		t.Errorf("after 500 times 5000: %d", p.channel)
+	}
+}

@@ -30,10 +30,10 @@ type resource interface {
 	candidates(t *store.Tables, q *query) iter.Seq[view]
 	// derive completes a view for showing.
 	derive(t *store.Tables, v view)
-	// visible reports whether the caller may know of the row.
-	visible(t *store.Tables, c *Caller, v view) bool
-	// changeable reports whether the caller may change or delete the row, which it sees.
-	changeable(t *store.Tables, c *Caller, v view) bool
+	// rules say who may do what with it.
+	rules() rules
+	// target is what the rules ask about a row.
+	target(t *store.Tables, c *Caller, v view) target
 	// create makes the row of an input and returns its id.
 	create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error)
 	// update changes the row.
@@ -66,7 +66,7 @@ func (h handlers) lookup(t *store.Tables, c *Caller, id string) (view, error) {
 		return nil, notFound(h.schema(), model.Quote(id))
 	}
 	v, ok := h.find(t, parsed)
-	if !ok || !h.visible(t, c, v) {
+	if !ok || !c.may(h.rules().get, h.target(t, c, v)) {
 		return nil, notFound(h.schema(), id)
 	}
 	return v, nil
@@ -94,20 +94,32 @@ func (h handlers) show(w http.ResponseWriter, r *http.Request) error {
 func (h handlers) write(w http.ResponseWriter, r *http.Request, status int, q *query, v view) {
 	s := h.schema()
 	b := append(model.AppendString([]byte{'{'}, s.Name), ':')
-	b = s.Append(b, v, s.Shown(q.fields, callerOf(r).Admin))
+	b = s.Append(b, v, h.shownOf(q, callerOf(r))(v))
 	writeBody(w, status, append(b, '}'))
+}
+
+// shownOf says which attributes of a resource the caller is shown.
+func (h handlers) shownOf(q *query, c *Caller) func(view) model.Shown {
+	own := h.schema().Shown(q.fields, c.privileged())
+	others := h.schema().OfOthers(own)
+	return func(v view) model.Shown {
+		if c.may(attributeRules[model.PolicyOwner].get, target{project: v.Row().ProjectID}) {
+			return own
+		}
+		return others
+	}
 }
 
 // writeAll answers with a list of resources.
 func (h handlers) writeAll(w http.ResponseWriter, r *http.Request, status int, q *query, all []view, links []byte) {
 	s := h.schema()
-	shown := s.Shown(q.fields, callerOf(r).Admin)
+	shown := h.shownOf(q, callerOf(r))
 	b := append(model.AppendString([]byte{'{'}, s.Collection), ':', '[')
 	for i, v := range all {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = s.Append(b, v, shown)
+		b = s.Append(b, v, shown(v))
 	}
 	b = append(b, ']')
 	b = append(b, links...)
@@ -120,7 +132,7 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	filter, err := s.Filter(q.keys, q.filters, c.Admin)
+	filter, err := s.Filter(q.keys, q.filters, c.privileged())
 	if err != nil {
 		return err
 	}
@@ -137,7 +149,7 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := []view{}
 	for v := range h.candidates(t, q) {
-		if !h.visible(t, c, v) {
+		if !c.may(h.rules().get, h.target(t, c, v)) {
 			continue
 		}
 		h.derive(t, v)
@@ -267,8 +279,8 @@ func (h handlers) change(tx *store.Tx, r *http.Request, op string) (view, error)
 	if err != nil {
 		return nil, err
 	}
-	if !h.changeable(&tx.Tables, c, v) {
-		return nil, forbidden(op, h.schema())
+	if err := c.authorize(op, h.schema(), h.rules().of(op), h.target(&tx.Tables, c, v)); err != nil {
+		return nil, err
 	}
 	return v, matches(r.Header.Get("If-Match"), v.Row().RevisionNumber)
 }

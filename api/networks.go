@@ -45,12 +45,33 @@ func (networks) derive(t *store.Tables, v view) {
 	slices.SortFunc(n.Subnets, func(x, y uuid.UUID) int { return slices.Compare(x[:], y[:]) })
 }
 
-func (networks) visible(_ *store.Tables, c *Caller, v view) bool {
-	n := v.(*model.NetworkView)
-	return c.owns(n.ProjectID) || n.Shared || n.External
+func (networks) rules() rules {
+	return rules{
+		create: AccessOwner,
+		get:    AccessAdmin | AccessService | AccessProjectReader | AccessSharedReader | AccessExternal,
+		update: AccessOwner,
+		delete: AccessOwner,
+	}
 }
 
-func (networks) changeable(_ *store.Tables, c *Caller, v view) bool { return c.owns(v.Row().ProjectID) }
+func (networks) target(_ *store.Tables, c *Caller, v view) target {
+	return networkTarget(c, v.(*model.NetworkView).Network)
+}
+
+// networkTarget is what the rules ask about a network, and about what is on it but has no project yet.
+func networkTarget(c *Caller, n *model.Network) target {
+	return target{project: n.ProjectID, network: n.ProjectID, shared: n.Shared, external: n.External}
+}
+
+// onNetwork is what the rules ask about what is on a network.
+func onNetwork(t *store.Tables, c *Caller, network uuid.UUID, project string) target {
+	tg := target{}
+	if n, ok := t.Network(network); ok {
+		tg = networkTarget(c, n)
+	}
+	tg.project = project
+	return tg
+}
 
 func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error) {
 	row := &model.Network{}
@@ -58,7 +79,7 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 	if err := begin(&row.Common, c, in); err != nil {
 		return uuid.Nil, err
 	}
-	if err := c.setAttributes(model.Create, model.Networks, in, row.ProjectID); err != nil {
+	if err := c.authorize("create", model.Networks, n.rules().create, networkTarget(c, row), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
 	numbered := in.Given("provider:segmentation_id") && !in.Null("provider:segmentation_id")
@@ -74,7 +95,7 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 
 func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error {
 	old := v.(*model.NetworkView).Network
-	if err := c.setAttributes(model.Update, model.Networks, in, old.ProjectID); err != nil {
+	if err := c.authorize("update", model.Networks, n.rules().update, networkTarget(c, old), clauses(model.Update, in)...); err != nil {
 		return err
 	}
 	row := *old
@@ -145,7 +166,7 @@ func (networks) remove(tx *store.Tx, v view) error {
 // networkFor finds the network that a new subnet or port is to be on, if the caller may know of it.
 func networkFor(t *store.Tables, c *Caller, id uuid.UUID) (*model.Network, error) {
 	n, ok := t.Network(id)
-	if !ok || !(networks{}).visible(t, c, &model.NetworkView{Network: n}) {
+	if !ok || !c.may(networks{}.rules().get, networkTarget(c, n)) {
 		return nil, notFound(model.Networks, id.String())
 	}
 	return n, nil

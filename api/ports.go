@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -104,16 +105,45 @@ func (ports) derive(t *store.Tables, v view) {
 	p.Port = &row
 }
 
-func (p ports) visible(t *store.Tables, c *Caller, v view) bool { return p.changeable(t, c, v) }
-
-// changeable by its project and by that of the network it is on.
-func (ports) changeable(t *store.Tables, c *Caller, v view) bool {
-	p := v.(*model.PortView)
-	if c.owns(p.ProjectID) {
-		return true
+func (ports) rules() rules {
+	return rules{
+		create: AccessAdmin | AccessService | AccessNetworkMember | AccessSharedMember,
+		get:    AccessAdmin | AccessService | AccessProjectReader | AccessNetworkReader,
+		update: AccessAdmin | AccessService | AccessProjectMember,
+		delete: AccessAdmin | AccessService | AccessProjectMember | AccessNetworkMember,
 	}
-	n, ok := t.Network(p.NetworkID)
-	return ok && c.owns(n.ProjectID)
+}
+
+func (ports) target(t *store.Tables, c *Caller, v view) target {
+	p := v.(*model.PortView)
+	return onNetwork(t, c, p.NetworkID, p.ProjectID)
+}
+
+// The rules of the parts of fixed_ips: who only shares a network chooses a subnet of it, no address.
+var (
+	fixedIPAddress = clause{attribute: "ip_address", rule: AccessAdmin | AccessService | AccessNetworkMember}
+	fixedIPSubnet  = clause{attribute: "subnet_id", rule: AccessAdmin | AccessService | AccessNetworkMember | AccessSharedMember}
+)
+
+// authorizePort checks whether the caller may make, or make of a port, what the request says; row is
+// the outcome.
+func authorizePort(c *Caller, op model.Operation, in *model.Input, row *model.Port, t target) error {
+	t.device = strings.HasPrefix(row.DeviceOwner, "network:")
+	given := clauses(op, in)
+	for i := range given {
+		if given[i].attribute != "fixed_ips" {
+			continue
+		}
+		for _, f := range row.FixedIPs {
+			if f.SubnetID != uuid.Nil {
+				given[i].parts = append(given[i].parts, fixedIPSubnet)
+			}
+			if f.IPAddress.IsValid() {
+				given[i].parts = append(given[i].parts, fixedIPAddress)
+			}
+		}
+	}
+	return c.authorize(string(op), model.Ports, ports{}.rules().of(string(op)), t, given...)
 }
 
 func (ports) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error) {
@@ -127,7 +157,7 @@ func (ports) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error)
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if err := c.setAttributes(model.Create, model.Ports, in, network.ProjectID); err != nil {
+	if err := authorizePort(c, model.Create, in, row, onNetwork(&tx.Tables, c, network.ID, row.ProjectID)); err != nil {
 		return uuid.Nil, err
 	}
 	if !in.Given("port_security_enabled") {
@@ -268,12 +298,12 @@ func (ports) update(tx *store.Tx, c *Caller, v view, in *model.Input) error {
 	if !ok {
 		return notFound(model.Networks, old.NetworkID.String())
 	}
-	if err := c.setAttributes(model.Update, model.Ports, in, network.ProjectID); err != nil {
-		return err
-	}
 	row := *old
 	next := &model.PortView{Port: &row}
 	in.Apply(next)
+	if err := authorizePort(c, model.Update, in, &row, onNetwork(&tx.Tables, c, network.ID, old.ProjectID)); err != nil {
+		return err
+	}
 	if old.DeviceOwner == model.OwnerDHCP {
 		if err := checkDHCPPortUpdate(old, in); err != nil {
 			return err

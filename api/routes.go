@@ -40,20 +40,20 @@ func (s *Server) declareRoutes() []Route {
 		{Name: "get_extension", Method: http.MethodGet, Path: "/v2.0/extensions/{id}", Access: AccessAny, serve: showExtension},
 	}
 	for _, res := range []resource{networks{s}, subnets{s}, ports{s}} {
-		schema := res.schema()
+		schema, rules := res.schema(), res.rules()
 		collection := "/v2.0/" + schema.Collection
 		member := collection + "/{id}"
 		none := func(http.ResponseWriter, *http.Request) error { return notFound(schema, "None") }
 		h := handlers{s, res}
 		routes = append(routes,
-			Route{"get_" + schema.Collection, http.MethodGet, collection, AccessAny, "", schema, h.list},
-			Route{"create_" + schema.Name, http.MethodPost, collection, AccessAny, "", schema, h.create},
-			Route{"get_" + schema.Name, http.MethodGet, member, AccessAny, "", schema, h.show},
-			Route{"update_" + schema.Name, http.MethodPut, member, AccessOwner, "", schema, h.update},
-			Route{"delete_" + schema.Name, http.MethodDelete, member, AccessOwner, "", schema, h.remove},
+			Route{"get_" + schema.Collection, http.MethodGet, collection, rules.get, "", schema, h.list},
+			Route{"create_" + schema.Name, http.MethodPost, collection, rules.create, "", schema, h.create},
+			Route{"get_" + schema.Name, http.MethodGet, member, rules.get, "", schema, h.show},
+			Route{"update_" + schema.Name, http.MethodPut, member, rules.update, "", schema, h.update},
+			Route{"delete_" + schema.Name, http.MethodDelete, member, rules.delete, "", schema, h.remove},
 			// Neutron takes these for operations on a member without a name.
-			Route{"", http.MethodPut, collection, AccessOwner, "", schema, none},
-			Route{"", http.MethodDelete, collection, AccessOwner, "", schema, none},
+			Route{"", http.MethodPut, collection, AccessAny, "", schema, none},
+			Route{"", http.MethodDelete, collection, AccessAny, "", schema, none},
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}

@@ -61,18 +61,18 @@ func (subnets) derive(t *store.Tables, v view) {
 	}
 }
 
-func (subnets) visible(t *store.Tables, c *Caller, v view) bool {
-	s := v.(*model.SubnetView)
-	if c.owns(s.ProjectID) {
-		return true
+func (subnets) rules() rules {
+	return rules{
+		create: AccessAdmin | AccessNetworkMember,
+		get:    AccessAdmin | AccessService | AccessProjectReader | AccessNetworkReader | AccessSharedReader,
+		update: AccessAdmin | AccessProjectMember | AccessNetworkMember,
+		delete: AccessAdmin | AccessProjectMember | AccessNetworkMember,
 	}
-	n, ok := t.Network(s.NetworkID)
-	return ok && (c.owns(n.ProjectID) || n.Shared)
 }
 
-func (subnets) changeable(t *store.Tables, c *Caller, v view) bool {
-	n, ok := t.Network(v.(*model.SubnetView).NetworkID)
-	return c.owns(v.Row().ProjectID) || ok && c.owns(n.ProjectID)
+func (subnets) target(t *store.Tables, c *Caller, v view) target {
+	s := v.(*model.SubnetView)
+	return onNetwork(t, c, s.NetworkID, s.ProjectID)
 }
 
 func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error) {
@@ -85,10 +85,7 @@ func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, er
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if !c.owns(network.ProjectID) {
-		return uuid.Nil, forbidden(string(model.Create), model.Subnets)
-	}
-	if err := c.setAttributes(model.Create, model.Subnets, in, network.ProjectID); err != nil {
+	if err := c.authorize("create", model.Subnets, s.rules().create, networkTarget(c, network), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
 	if !row.CIDR.IsValid() {
@@ -284,7 +281,7 @@ func (s subnets) update(tx *store.Tx, c *Caller, v view, in *model.Input) error 
 	if !ok {
 		return notFound(model.Networks, old.NetworkID.String())
 	}
-	if err := c.setAttributes(model.Update, model.Subnets, in, network.ProjectID); err != nil {
+	if err := c.authorize("update", model.Subnets, s.rules().update, s.target(&tx.Tables, c, v), clauses(model.Update, in)...); err != nil {
 		return err
 	}
 	row := *old

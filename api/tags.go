@@ -16,18 +16,18 @@ import (
 
 // tagRoutes are the operations on the tags of one resource.
 func tagRoutes(h handlers) []Route {
-	s := h.schema()
+	s, rules := h.schema(), h.rules()
 	all := "/v2.0/" + s.Collection + "/{id}/tags"
 	one := all + "/{tag}"
 	const alias = "standard-attr-tag"
 	return []Route{
-		{"get_" + s.Collection + "_tags", http.MethodGet, all, AccessAny, alias, s, h.listTags},
-		{"update_" + s.Collection + "_tags", http.MethodPut, all, AccessOwner, alias, s, h.replaceTags},
-		{"create_" + s.Collection + "_tags", http.MethodPost, all, AccessOwner, alias, s, h.addTags},
-		{"delete_" + s.Collection + "_tags", http.MethodDelete, all, AccessOwner, alias, s, h.removeTags},
-		{"get_" + s.Collection + "_tag", http.MethodGet, one, AccessAny, alias, s, h.hasTag},
-		{"update_" + s.Collection + "_tag", http.MethodPut, one, AccessOwner, alias, s, h.addTag},
-		{"delete_" + s.Collection + "_tag", http.MethodDelete, one, AccessOwner, alias, s, h.removeTag},
+		{"get_" + s.Collection + "_tags", http.MethodGet, all, rules.get, alias, s, h.listTags},
+		{"update_" + s.Collection + "_tags", http.MethodPut, all, rules.update, alias, s, h.replaceTags},
+		{"create_" + s.Collection + "_tags", http.MethodPost, all, rules.update, alias, s, h.addTags},
+		{"delete_" + s.Collection + "_tags", http.MethodDelete, all, rules.update, alias, s, h.removeTags},
+		{"get_" + s.Collection + "_tag", http.MethodGet, one, rules.get, alias, s, h.hasTag},
+		{"update_" + s.Collection + "_tag", http.MethodPut, one, rules.update, alias, s, h.addTag},
+		{"delete_" + s.Collection + "_tag", http.MethodDelete, one, rules.update, alias, s, h.removeTag},
 	}
 }
 

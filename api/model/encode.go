@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -10,22 +11,31 @@ type Shown []bool
 
 // Shown chooses the attributes to show: all those the caller may see, or of these the ones named by
 // fields. Unknown fields are ignored, as Neutron does.
-func (s *Schema) Shown(fields []string, admin bool) Shown {
+func (s *Schema) Shown(fields []string, privileged bool) Shown {
 	shown := make(Shown, len(s.Attributes))
 	for _, a := range s.Attributes {
-		shown[a.at] = len(fields) == 0 && a.VisibleTo(admin)
+		shown[a.at] = len(fields) == 0 && a.VisibleTo(privileged)
 	}
 	for _, field := range fields {
 		if a := s.byName[field]; a != nil {
-			shown[a.at] = a.VisibleTo(admin)
+			shown[a.at] = a.VisibleTo(privileged)
 		}
 	}
 	return shown
 }
 
-// VisibleTo reports whether answers to an administrator, or to others, have the attribute.
-func (a *Attribute) VisibleTo(admin bool) bool {
-	return !a.Hidden && (admin || a.Policy != PolicyAdmin)
+// OfOthers is what of shown remains for the resources of other projects than the caller's.
+func (s *Schema) OfOthers(shown Shown) Shown {
+	rest := slices.Clone(shown)
+	for _, a := range s.Attributes {
+		rest[a.at] = rest[a.at] && a.Policy != PolicyOwner
+	}
+	return rest
+}
+
+// VisibleTo reports whether answers to administrators and services, or to others, have the attribute.
+func (a *Attribute) VisibleTo(privileged bool) bool {
+	return !a.Hidden && (privileged || a.Policy != PolicyAdmin && a.Policy != PolicyService)
 }
 
 // Append appends the view as a JSON object with the attributes shown. An attribute with an older name

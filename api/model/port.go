@@ -18,14 +18,14 @@ type Port struct {
 	// AdminStateUp is whether the port may carry traffic.
 	AdminStateUp bool `api:"admin_state_up,post,put,default=true,filter,sort"`
 	// MACAddress is unique in the network; when absent one is chosen.
-	MACAddress MAC `api:"mac_address,post,put,filter,sort,policy=network-owner-sets"`
+	MACAddress MAC `api:"mac_address,post,put,filter,sort,policy=network-owner-gives"`
 	// FixedIPs are the port's addresses. In a request each names a subnet, an address or both; when
 	// absent, one address of each IP version the network has; an empty list is none.
-	FixedIPs []FixedIP `api:"fixed_ips,post,put,filter"`
+	FixedIPs []FixedIP `api:"fixed_ips,post,put,filter,policy=network-owner-moves"`
 	// DeviceID is the machine that uses the port.
 	DeviceID string `api:"device_id,post,put,max=255,filter,sort"`
 	// DeviceOwner is the service that uses the port, as compute:nova.
-	DeviceOwner string `api:"device_owner,post,put,max=255,filter,sort"`
+	DeviceOwner string `api:"device_owner,post,put,max=255,filter,sort,policy=network-owner-device"`
 	// PortSecurityEnabled is whether the port may send from its own and its pairs' addresses only;
 	// when absent, as the network says.
 	PortSecurityEnabled bool `api:"port_security_enabled,post,put,policy=network-owner-sets,ext=port-security"`
@@ -34,11 +34,11 @@ type Port struct {
 	// ExtraDHCPOpts are DHCP options given to this port alone.
 	ExtraDHCPOpts []ExtraDHCPOpt `api:"extra_dhcp_opts,post,put,clear,ext=extra_dhcp_opt"`
 	// HostID is the hostname of the host the port is bound to; "" is unbound.
-	HostID string `api:"binding:host_id,post,put,clear,max=255,filter,sort,policy=admin,ext=binding"`
+	HostID string `api:"binding:host_id,post,put,clear,max=255,filter,sort,policy=service,ext=binding"`
 	// VNICType is the kind of interface asked for; only normal ones can be bound.
 	VNICType string `api:"binding:vnic_type,post,put,default=normal,values=normal|direct|macvtap|direct-physical|baremetal|virtio-forwarder|smart-nic|accelerator-direct|accelerator-direct-physical|remote-managed|vdpa,filter,ext=binding"`
 	// Profile is a JSON object that the binding's user keeps here; it is not looked into.
-	Profile json.RawMessage `api:"binding:profile,post,put,clear,policy=admin,ext=binding" json:",omitempty"`
+	Profile json.RawMessage `api:"binding:profile,post,put,clear,policy=service,ext=binding" json:",omitempty"`
 	// DNSName is the host name told to the client.
 	DNSName string `api:"dns_name,post,put,form=dns-name,max=255,filter,sort,ext=dns-integration"`
 }
@@ -94,9 +94,9 @@ type PortView struct {
 	SecurityGroups []string `api:"security_groups,post,put,filter"`
 	// VIFType is ovs when the port is bound, unbound without a host, binding_failed when its host is
 	// unknown or cannot carry the port.
-	VIFType string `api:"binding:vif_type,policy=admin,ext=binding"`
+	VIFType string `api:"binding:vif_type,policy=service,ext=binding"`
 	// VIFDetails is how the host's hypervisor plugs the port; null unless it is bound.
-	VIFDetails *VIFDetails `api:"binding:vif_details,policy=admin,ext=binding"`
+	VIFDetails *VIFDetails `api:"binding:vif_details,policy=service,ext=binding"`
 	// IPAllocation is immediate, or none for a port that has no address on a network with subnets.
 	IPAllocation string `api:"ip_allocation,ext=ip_allocation"`
 }

@@ -19,14 +19,14 @@ var tagFilters = []string{"tags", "tags-any", "not-tags", "not-tags-any"}
 // Filter compiles the filters of a query: one condition for each key, that holds when one of its values
 // does. Keys that cannot select are an *Invalid that names them all. Who may not see an attribute
 // finds nothing by it.
-func (s *Schema) Filter(keys []string, values map[string][]string, admin bool) (*Filter, error) {
+func (s *Schema) Filter(keys []string, values map[string][]string, privileged bool) (*Filter, error) {
 	f := &Filter{schema: s}
 	var unknown []string
 	for _, key := range keys {
 		switch a := s.byName[key]; {
-		case slices.Contains(tagFilters, key):
+		case slices.Contains(tagFilters, key) && s.byName["tags"] != nil:
 			f.conditions = append(f.conditions, matchTags(s, key, values[key]))
-		case key == "changed_since":
+		case key == "changed_since" && s.byName["updated_at"] != nil:
 			condition, err := matchChangedSince(s, values[key])
 			if err != nil {
 				return nil, err
@@ -34,7 +34,7 @@ func (s *Schema) Filter(keys []string, values map[string][]string, admin bool) (
 			f.conditions = append(f.conditions, condition)
 		case a == nil || !a.Filter:
 			unknown = append(unknown, key)
-		case !admin && a.Policy == PolicyAdmin:
+		case !privileged && !a.VisibleTo(false):
 			f.nothing = true
 		default:
 			match, err := a.kind.match(values[key])
@@ -120,8 +120,8 @@ type SortKey struct {
 	Descending bool
 }
 
-// SortKeys reads the sort_key and sort_dir of a query. Without any the list is ordered by id; with some,
-// id decides between equals, so that pages are stable. Errors are *Invalid.
+// SortKeys reads the sort_key and sort_dir of a query. Without any the list is ordered by the first
+// attribute, the id; with some, it decides between equals, so that pages are stable. Errors are *Invalid.
 func (s *Schema) SortKeys(keys, directions []string) ([]SortKey, error) {
 	if len(keys) != len(directions) {
 		return nil, BadRequest("The number of sort_keys and sort_dirs must be same")
@@ -144,7 +144,7 @@ func (s *Schema) SortKeys(keys, directions []string) ([]SortKey, error) {
 	if wrong != nil {
 		return nil, BadRequest("%s is invalid value for sort_dirs, valid value is 'asc' and 'desc'", Quote(wrong))
 	}
-	return append(sort, SortKey{Attribute: s.byName["id"]}), nil
+	return append(sort, SortKey{Attribute: s.Attributes[0]}), nil
 }
 
 // Compare orders two views by the keys.

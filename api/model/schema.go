@@ -26,7 +26,7 @@ import (
 //	values=A|B     the only values of a string or a number
 //	form=F         what a string must look like: dns-name, fqdn
 //	filter, sort   may select and order a list
-//	hidden         is not shown
+//	hidden         is not shown, and without post and put not read: it is only asked for
 //	alias=N        an older name, read and shown beside the name
 //	policy=P       who may see or set it, see Policy
 //	ext=A          the alias of the extension that it belongs to
@@ -67,10 +67,15 @@ type Policy string
 
 // The policies. Administrators may do everything.
 const (
-	PolicyNone             Policy = ""                   // as the resource
-	PolicyAdmin            Policy = "admin"              // only administrators see and set it
-	PolicyAdminSets        Policy = "admin-sets"         // only administrators set it
-	PolicyNetworkOwnerSets Policy = "network-owner-sets" // only the network's project sets it
+	PolicyNone               Policy = ""                     // as the resource
+	PolicyAdmin              Policy = "admin"                // only administrators set it, they and services see it
+	PolicyOwner              Policy = "owner"                // only its own project sees and sets it
+	PolicyService            Policy = "service"              // only administrators and services see and set it
+	PolicyAdminSets          Policy = "admin-sets"           // only administrators set it
+	PolicyNetworkOwnerSets   Policy = "network-owner-sets"   // only the network's project and services set it
+	PolicyNetworkOwnerGives  Policy = "network-owner-gives"  // so when creating; then only services change it
+	PolicyNetworkOwnerMoves  Policy = "network-owner-moves"  // so of addresses; a shared network's subnets can be chosen
+	PolicyNetworkOwnerDevice Policy = "network-owner-device" // so of what begins with network:
 )
 
 // Schemas are all resources, in the order of the API's index.

@@ -44,7 +44,8 @@ func TestDeclarations(t *testing.T) {
 				t.Errorf("%s: unknown extension %s", where, a.Extension)
 			}
 			switch a.Policy {
-			case PolicyNone, PolicyAdmin, PolicyAdminSets, PolicyNetworkOwnerSets:
+			case PolicyNone, PolicyAdmin, PolicyOwner, PolicyService, PolicyAdminSets, PolicyNetworkOwnerSets, PolicyNetworkOwnerGives,
+				PolicyNetworkOwnerMoves, PolicyNetworkOwnerDevice:
 			default:
 				t.Errorf("%s: unknown policy %s", where, a.Policy)
 			}

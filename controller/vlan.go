@@ -85,10 +85,8 @@ func (v *localVLANs) restoreInstalled(in flows.Installed) {
 		if f.Table != flows.L2Flood.Number || kind != flows.KindNetwork {
 			continue
 		}
-		for fv := range f.Match.Fields() {
-			if fv.Field == flows.RegNet.Field && fv.Uint() >= 1 && fv.Uint() <= maxLocalVLAN {
-				v.installed[uint16(fv.Uint())] = prefix
-			}
+		if vlan, ok := f.Match.Get(flows.RegNet.Field); ok && vlan.Uint() >= 1 && vlan.Uint() <= maxLocalVLAN {
+			v.installed[uint16(vlan.Uint())] = prefix
 		}
 	}
 }

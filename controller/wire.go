@@ -118,7 +118,6 @@ func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) (later 
 			vlan, err := h.vlans.of(v.wired.NetworkID)
 			if err != nil {
 				v.wired, v.reason = nil, err.Error()
-				h.log.Error("port not wired", "port", v.id, "error", err)
 				continue
 			}
 			network, _ := snap.Network(v.wired.NetworkID)

@@ -133,7 +133,7 @@ func (s *Schema) Decode(op Operation, o Object) (*Input, error) {
 	var unknown []string
 	for _, m := range o {
 		a := s.byName[m.Name]
-		if a == nil || a.Hidden {
+		if a == nil || a.Hidden && !a.Post && !a.Put {
 			unknown = append(unknown, m.Name)
 			continue
 		}
@@ -201,6 +201,9 @@ func (in *Input) Given(name string) bool { return in.given[in.attribute(name).at
 
 // Null reports whether the request set the attribute to null.
 func (in *Input) Null(name string) bool { return in.null[in.attribute(name).at] }
+
+// Value is what the request, or a creation's default, gives the attribute; nil when it gives none.
+func (in *Input) Value(name string) any { return in.values[in.attribute(name).at] }
 
 // GivenAttributes are the attributes the request named, in declared order.
 func (in *Input) GivenAttributes() []*Attribute {

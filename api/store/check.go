@@ -18,7 +18,7 @@ import (
 //   - the truth has exactly the unique keys that the rows call for, each with its holder;
 //   - addresses are inside their subnet's CIDR and of a subnet of the port's network, subnets of a
 //     network do not overlap, a DHCP port has addresses of subnets with DHCP only;
-//   - the snapshot has exactly the rows of the truth, and its indexes are what a rebuild makes.
+//   - the snapshot has exactly the rows of the truth, and its indexes and counts are what a rebuild makes.
 //
 // It reads the whole store. While it changes all the time it cannot be compared with its snapshot,
 // which is an error too.
@@ -140,11 +140,20 @@ func (c *checker) rebuild() {
 			}
 			e.rows[n].Insert([]byte(r.key), r)
 			e.enter(r)
+			e.count(r, 1)
 		}
 	}
 	fresh := e.state(c.snapshot.revision)
 	c.same("unique keys", c.snapshot.unique, fresh.unique)
 	c.same("indexes", c.snapshot.index, fresh.index)
+	for key, n := range walk(fresh.counts) {
+		if has, _ := c.snapshot.counts.Get([]byte(key)); has != n {
+			c.report("%s has %d rows, counted as %d", key, n, has)
+		}
+	}
+	if has, want := c.snapshot.counts.Len(), fresh.counts.Len(); has != want {
+		c.report("%d counts of projects' rows, the rows call for %d", has, want)
+	}
 	for _, r := range walk(c.snapshot.rows[networks]) {
 		if _, has := c.snapshot.networks.Get([]byte(r.key)); !has {
 			c.report("network %s has no revision", r.key)

@@ -18,13 +18,14 @@ type state struct {
 	unique   *radix.Tree[*row] // unique key → the row that has it
 	index    *radix.Tree[*row] // index prefix + row key → the row
 	newest   [tableCount]Revision
+	counts   *radix.Tree[int] // table name, "/" and project → how many rows
 	// networks has the revision of the newest change that concerns each network.
 	networks *radix.Tree[Revision]
 	changed  [kindCount]chan struct{}
 }
 
 func emptyState() *state {
-	s := &state{unique: radix.New[*row](), index: radix.New[*row](), networks: radix.New[Revision]()}
+	s := &state{unique: radix.New[*row](), index: radix.New[*row](), counts: radix.New[int](), networks: radix.New[Revision]()}
 	for i := range s.rows {
 		s.rows[i] = radix.New[*row]()
 	}
@@ -54,13 +55,14 @@ type edit struct {
 	rows     [tableCount]*radix.Txn[*row]
 	unique   *radix.Txn[*row]
 	index    *radix.Txn[*row]
+	counts   *radix.Txn[int]
 	networks *radix.Txn[Revision]
 	newest   [tableCount]Revision
 	kinds    [kindCount]bool
 }
 
 func (s *state) edit() *edit {
-	e := &edit{from: s, unique: s.unique.Txn(), index: s.index.Txn(), networks: s.networks.Txn(), newest: s.newest}
+	e := &edit{from: s, unique: s.unique.Txn(), index: s.index.Txn(), counts: s.counts.Txn(), networks: s.networks.Txn(), newest: s.newest}
 	for i := range e.rows {
 		e.rows[i] = s.rows[i].Txn()
 	}
@@ -95,12 +97,14 @@ func (e *edit) apply(c change, revision Revision) {
 		}
 		e.rows[t.number].Insert([]byte(c.key), r)
 		e.enter(r)
+		e.count(r, 1)
 		after = t.network(e, r.value)
 	} else {
 		e.rows[t.number].Delete([]byte(c.key))
 	}
 	if had {
 		e.leave(old)
+		e.count(old, -1)
 	}
 	e.touch(before, revision)
 	e.touch(after, revision)
@@ -133,6 +137,22 @@ func (e *edit) leave(old *row) {
 	}
 }
 
+// count adds to the number of its project's rows in its table.
+func (e *edit) count(r *row, add int) {
+	if r.table.project == nil {
+		return
+	}
+	key := []byte(countKey(r.table.name, r.table.project(r.value)))
+	n, _ := e.counts.Get(key)
+	if n += add; n == 0 {
+		e.counts.Delete(key)
+	} else {
+		e.counts.Insert(key, n)
+	}
+}
+
+func countKey(table, project string) string { return table + "/" + project }
+
 func (e *edit) touch(network uuid.UUID, revision Revision) {
 	if network == uuid.Nil {
 		return
@@ -152,6 +172,7 @@ func (e *edit) state(revision Revision) *state {
 		revision: revision,
 		unique:   e.unique.Commit(),
 		index:    e.index.Commit(),
+		counts:   e.counts.Commit(),
 		networks: e.networks.Commit(),
 		newest:   e.newest,
 		changed:  e.from.changed,

@@ -51,6 +51,7 @@ type table struct {
 	index      func(any) []string
 	references func(any) []reference
 	network    func(*edit, any) uuid.UUID
+	project    func(any) string
 
 	children   func(any) []string
 	dependants []tableNumber
@@ -78,6 +79,8 @@ type declaration[T any] struct {
 	children func(*T) []string
 	// dependants are tables whose row of the same key goes together with this one.
 	dependants []tableNumber
+	// project is whose row it is, where a project's rows are counted.
+	project func(*T) string
 	// network is the network whose NetworkRevision the row counts to; Nil for none.
 	network func(*edit, *T) uuid.UUID
 }
@@ -94,6 +97,9 @@ func declare[T any](number tableNumber, d declaration[T]) *table {
 		references: lift(d.references),
 		children:   lift(d.children),
 		network:    func(*edit, any) uuid.UUID { return uuid.Nil },
+	}
+	if d.project != nil {
+		t.project = func(row any) string { return d.project(row.(*T)) }
 	}
 	if d.network != nil {
 		t.network = func(e *edit, row any) uuid.UUID { return d.network(e, row.(*T)) }

@@ -16,6 +16,7 @@ const (
 	networks tableNumber = iota
 	subnets
 	ports
+	quotas
 	hosts
 	claims
 	portStatuses
@@ -40,6 +41,7 @@ var tables = [tableCount]*table{
 		children: func(n *model.Network) []string {
 			return []string{macPrefix(n.ID), cidrPrefix(n.ID)}
 		},
+		project: func(n *model.Network) string { return n.ProjectID },
 		network: func(_ *edit, n *model.Network) uuid.UUID { return n.ID },
 	}),
 
@@ -52,6 +54,7 @@ var tables = [tableCount]*table{
 			return []reference{{networks, s.NetworkID.String()}}
 		},
 		children: func(s *model.Subnet) []string { return []string{addressPrefix(s.ID)} },
+		project:  func(s *model.Subnet) string { return s.ProjectID },
 		network:  func(_ *edit, s *model.Subnet) uuid.UUID { return s.NetworkID },
 	}),
 
@@ -88,7 +91,14 @@ var tables = [tableCount]*table{
 			return refs
 		},
 		dependants: []tableNumber{claims, portStatuses},
+		project:    func(p *model.Port) string { return p.ProjectID },
 		network:    func(_ *edit, p *model.Port) uuid.UUID { return p.NetworkID },
+	}),
+
+	quotas: declare(quotas, declaration[model.Quota]{
+		name: "quota",
+		kind: Desired,
+		key:  func(q *model.Quota) string { return url.PathEscape(q.ProjectID) },
 	}),
 
 	hosts: declare(hosts, declaration[model.Host]{

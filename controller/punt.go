@@ -160,9 +160,8 @@ type bucket struct {
 	at     time.Time // of the last packet; zero: none
 }
 
-// burstTime is long enough for all that a guest asks when it starts, and for packets that a busy switch
-// hands over together.
-const burstTime = time.Second
+// burstTime makes a full bucket hold flows.PuntBurst packets at flows.PuntRate, as the port's meter does.
+const burstTime = flows.PuntBurst * time.Second / flows.PuntRate
 
 func (b *bucket) take(now time.Time, rate int) bool {
 	most := float64(rate) * burstTime.Seconds()

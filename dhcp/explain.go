@@ -1,13 +1,13 @@
 package dhcp
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"github.com/tunbridge/tunbridge/flows"
 )
@@ -23,25 +23,53 @@ type Exchange struct {
 
 // Explain tells of a request that was handled with this answer, empty for none, and this error.
 func (s *Server) Explain(p *flows.Punt, answer []byte, err error) Exchange {
-	x := Exchange{Request: "not a DHCP message", Decision: "silence", RequestText: Text(p.Packet), AnswerText: Text(answer)}
-	var r request
-	if r.parse(p.Packet) == nil {
-		x.Request = r.message.String()
-		if r.message == Request {
-			x.Request += " (" + r.state() + ")"
-		}
-	}
-	if reply, ok := messageOf(answer); ok {
-		x.Decision = MessageType(reply.MessageType()).String()
-		x.Reason = r.reason(MessageType(reply.MessageType()), reply)
+	x := Exchange{RequestText: Text(p.Packet), AnswerText: Text(answer)}
+	x.Request, _ = nameOf(p.Op, p.Packet)
+	var ok bool
+	if x.Decision, ok = nameOf(p.Op, answer); !ok {
+		x.Decision = "silence"
 	}
 	switch {
 	case err != nil:
 		x.Reason = err.Error()
-	case r.message == Release:
-		x.Reason = "a DHCPRELEASE has no answer; the address stays the port's"
+	case p.Op == flows.OpDHCPv4:
+		var r request
+		if r.parse(p.Packet) == nil {
+			x.Reason = r.reason(answer)
+			if r.message == Request {
+				x.Request += " (" + r.state() + ")"
+			}
+		}
+	case p.Op == flows.OpDHCPv6:
+		x.Reason = "as the port's fixed_ips and the modes of their subnets say"
+	case p.Op == flows.OpRouterSolicitation:
+		x.Reason = "as the ipv6_ra_mode of the network's subnets says"
 	}
 	return x
+}
+
+// nameOf is what the message in a frame is called; ok is false if it is no message of the operation.
+func nameOf(op flows.Op, frame []byte) (name string, ok bool) {
+	switch op {
+	case flows.OpDHCPv4:
+		if m, ok := messageOf(frame); ok && m.MessageType() != 0 {
+			return MessageType(m.MessageType()).String(), true
+		}
+		return "not a DHCP message", false
+	case flows.OpDHCPv6:
+		if _, _, udp, err := parseIPv6(frame, protocolUDP); err == nil && len(udp) > udpLen {
+			return "DHCPv6 " + V6Message(udp[udpLen]).String(), true
+		}
+		return "not a DHCPv6 message", false
+	}
+	if _, _, icmp, err := parseIPv6(frame, protocolICMPv6); err == nil && len(icmp) > 0 {
+		const advertisement = 134
+		if icmp[0] == advertisement {
+			return "router advertisement", true
+		}
+		return "router solicitation", true
+	}
+	return "not a router solicitation", false
 }
 
 // state names the client's state (RFC 2131 section 4.3.2).
@@ -55,18 +83,22 @@ func (r *request) state() string {
 	return "INIT-REBOOT with " + r.requested.String()
 }
 
-func (r *request) reason(m MessageType, reply *dhcpv4.DHCPv4) string {
+// reason says why the answer is what it is.
+func (r *request) reason(answer []byte) string {
+	m, _ := messageOf(answer)
 	switch {
-	case m == NAK:
-		want := r.ciaddr
-		if want.IsUnspecified() {
-			want = r.requested
-		}
-		return fmt.Sprintf("%s is not the port's address", want)
+	case r.message == Release:
+		return "a DHCPRELEASE has no answer; the address stays the port's"
+	case m == nil:
+		return ""
+	case MessageType(m.MessageType()) == NAK && r.ciaddr.IsUnspecified():
+		return r.requested.String() + " is not the port's address"
+	case MessageType(m.MessageType()) == NAK:
+		return r.ciaddr.String() + " is not the port's address"
 	case r.message == Inform:
-		return fmt.Sprintf("%s is the port's address: it is told the rest", r.ciaddr)
+		return r.ciaddr.String() + " is the port's address: it is told the rest"
 	}
-	return fmt.Sprintf("%s is the port's address in a subnet with enable_dhcp", reply.YourIPAddr)
+	return m.YourIPAddr.String() + " is the port's address in a subnet with enable_dhcp"
 }
 
 // messageOf reads the DHCP message of a frame.
@@ -82,14 +114,22 @@ func messageOf(frame []byte) (*dhcpv4.DHCPv4, bool) {
 	return m, err == nil
 }
 
-// Text is a DHCP message in a frame as a person reads it, a line for each field and option; nil if
+// Text is a frame with DHCP, or DHCPv6, as a person reads it, a line for each field and option; nil if
 // there is none, or none that can be read.
 func Text(frame []byte) []string {
-	m, ok := messageOf(frame)
-	if !ok {
+	var text string
+	if m, ok := messageOf(frame); ok {
+		text = m.Summary()
+	} else if _, _, udp, err := parseIPv6(frame, protocolUDP); err == nil && len(udp) > udpLen {
+		m, err := dhcpv6.FromBytes(udp[udpLen:])
+		if err != nil {
+			return nil
+		}
+		text = m.Summary()
+	} else {
 		return nil
 	}
-	return strings.Split(strings.TrimSpace(m.Summary()), "\n")
+	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
 // Lease is what a port gets.
@@ -103,7 +143,7 @@ type Lease struct {
 // Lease says what the port gets if it asks now. The error is a reason in words, and wraps NotServed.
 func (s *Server) Lease(n *flows.Network, port *flows.LocalPort) (Lease, error) {
 	p := &flows.Punt{Op: flows.OpDHCPv4, Network: n, Port: port}
-	l, ok := find(p, netip.Addr{})
+	l, ok := find(p, netip.Addr{}, netip.Addr{})
 	if !ok {
 		return Lease{}, whyNotServed(p)
 	}
@@ -113,7 +153,8 @@ func (s *Server) Lease(n *flows.Network, port *flows.LocalPort) (Lease, error) {
 	if s.lease == infinite {
 		d = -1
 	}
-	return Lease{l.address, l.server, d, bytes.Clone(s.appendReply(nil, p, &r, l, Offer))}, nil
+	offer, _ := s.appendReply(nil, p, &r, l, Offer)
+	return Lease{l.address, l.server, d, offer}, nil
 }
 
 // whyNotServed says why no address of a port is served.

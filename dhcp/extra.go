@@ -22,12 +22,14 @@ const (
 	number8
 	number16
 	number32
-	routes  // 10.1.0.0/16,10.0.0.1,…
-	domains // example.org,example.com, as in RFC 3397
-	refused // the protocol's own
+	routes   // 10.1.0.0/16,10.0.0.1,…
+	domains  // example.org,example.com, as in RFC 3397
+	identity // what the client calls itself: taken, but never sent, as a port needs no other identity
+	refused  // the protocol's own
 )
 
-// nextServer is how the header's siaddr is named among options: by a number that no option has.
+// nextServer is how the header's siaddr is named among options, here and in dnsmasq: by a number that no
+// option has.
 const nextServer = 255
 
 // options that have a name in dnsmasq's configuration, which is what users of the API give, or a form.
@@ -49,7 +51,7 @@ var known = []struct {
 	{48, "x-windows-fs", addresses}, {49, "x-windows-dm", addresses}, {50, "requested-address", refused},
 	{51, "lease-time", refused}, {52, "option-overload", refused}, {53, "message-type", refused}, {54, "server-identifier", refused},
 	{55, "parameter-request", refused}, {56, "message", refused}, {57, "max-message-size", refused}, {58, "T1", number32},
-	{59, "T2", number32}, {60, "vendor-class", text}, {61, "client-id", refused}, {64, "nis+-domain", text}, {65, "nis+-server", addresses},
+	{59, "T2", number32}, {60, "vendor-class", text}, {61, "client-id", identity}, {64, "nis+-domain", text}, {65, "nis+-server", addresses},
 	{66, "tftp-server", text}, {67, "bootfile-name", text}, {68, "mobile-ip-home", addresses}, {69, "smtp-server", addresses},
 	{70, "pop3-server", addresses}, {71, "nntp-server", addresses}, {74, "irc-server", addresses}, {77, "user-class", text},
 	{82, "agent-id", refused}, {93, "client-arch", free}, {94, "client-interface-id", free}, {97, "client-machine-id", free},
@@ -71,44 +73,73 @@ func init() {
 	}
 }
 
-// parseName reads an option's name or number; ok is false if there is none such, or if it is not for
-// a user to give.
-func parseName(name string) (code byte, ok bool) {
-	if code, ok = codeOf[name]; !ok {
-		n, err := strconv.ParseUint(name, 10, 8)
-		if err != nil || n == optPad || n == optEnd {
-			return 0, false
-		}
-		code = byte(n)
-	}
-	return code, formOf[code] != refused
+// extraName is the name of an entry of extra_dhcp_opts: an option's name or number. As in dnsmasq's
+// configuration, conditions may go before it, "tag:ipxe,67" or "tag:!ipxe,67", so that firmware is told to
+// load iPXE, and iPXE what to load then.
+type extraName struct {
+	code          byte
+	ipxe, notIPXE bool // only for clients that are iPXE, or are not
 }
+
+// parseName reads a name; ok is false if there is no such option, or if it is not for a user to give.
+func parseName(name string) (n extraName, ok bool) {
+	for {
+		rest, tagged := strings.CutPrefix(name, "tag:")
+		if !tagged {
+			break
+		}
+		var tag string
+		tag, name, _ = strings.Cut(rest, ",")
+		switch tag {
+		case "ipxe":
+			n.ipxe = true
+		case "!ipxe":
+			n.notIPXE = true
+		default:
+			return n, false
+		}
+	}
+	if n.code, ok = codeOf[name]; !ok {
+		number, err := strconv.ParseUint(name, 10, 8)
+		if err != nil || number == optPad {
+			return n, false
+		}
+		n.code = byte(number)
+	}
+	return n, formOf[n.code] != refused
+}
+
+// conditional says whether the name has a condition: such an entry goes before one without.
+func (n extraName) conditional() bool { return n.ipxe || n.notIPXE }
+
+// isFor says whether a client fulfils the conditions.
+func (n extraName) isFor(r *request) bool { return !(n.ipxe && !r.ipxe || n.notIPXE && r.ipxe) }
 
 // CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent. An empty value is well: it keeps the option from being sent.
 func CheckExtraOption(o model.ExtraDHCPOpt) error {
 	if o.IPVersion == 6 {
 		return checkV6Option(o)
 	}
-	code, ok := parseName(o.Name)
+	name, ok := parseName(o.Name)
 	if !ok {
-		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCP option that can be given", o.Name)
+		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCP option that can be given; tag:ipxe, or tag:!ipxe, may go before it", o.Name)
 	}
 	if o.Value == "" {
 		return nil
 	}
-	if _, err := appendValue(nil, formOf[code], o.Value); err != nil {
+	if _, err := appendValue(nil, formOf[name.code], o.Value); err != nil {
 		return fmt.Errorf("extra_dhcp_opts: %s: %w", o.Name, err)
 	}
 	return nil
 }
 
-// replacedBy is the set of options that extra_dhcp_opts give, or forbid with an empty value. Routes
-// for one kind of client stand for both.
-func replacedBy(extra []model.ExtraDHCPOpt) (c codes) {
+// replacedBy is the set of options that extra_dhcp_opts give this client, or forbid with an empty value.
+// Routes for one kind of client stand for both.
+func replacedBy(extra []model.ExtraDHCPOpt, r *request) (c codes) {
 	for _, e := range extra {
-		if code, ok := parseName(e.Name); ok && e.IPVersion != 6 {
-			c.add(code)
-			if code == optRoutes {
+		if n, ok := parseName(e.Name); ok && e.IPVersion != 6 && n.isFor(r) {
+			c.add(n.code)
+			if n.code == optRoutes {
 				c.add(optRoutesMS)
 			}
 		}
@@ -117,29 +148,44 @@ func replacedBy(extra []model.ExtraDHCPOpt) (c codes) {
 }
 
 // extra writes what the port's extra_dhcp_opts give and the client wants. The options begin at start.
-func (o *options) extra(extra []model.ExtraDHCPOpt, start int) {
-	for _, e := range extra {
-		if e.IPVersion == 6 || e.Value == "" {
-			continue
-		}
-		code, ok := parseName(e.Name)
-		message := o.b[start-bootpLen:]
-		switch {
-		case !ok:
-			o.omitted++
-		case code == nextServer:
-			if _, err := appendAddress(message[atSiaddr:atSiaddr], e.Value); err != nil {
+func (o *options) extra(extra []model.ExtraDHCPOpt, r *request, start int) {
+	var given codes
+	for _, conditional := range [...]bool{true, false} {
+		for _, e := range extra {
+			if e.IPVersion == 6 {
+				continue
+			}
+			n, ok := parseName(e.Name)
+			switch {
+			case !ok && !conditional:
 				o.omitted++
-			}
-		default:
-			if code == optBootfile && len(e.Value) < atCookie-atFile {
-				copy(message[atFile:], e.Value) // where firmware looks for it
-			}
-			o.value(code, formOf[code], e.Value)
-			if code == optRoutes {
-				o.value(optRoutesMS, routes, e.Value)
+			case ok && n.conditional() == conditional && n.isFor(r) && !given.has(n.code):
+				given.add(n.code)
+				if e.Value != "" {
+					o.give(n.code, e.Value, start)
+				}
 			}
 		}
+	}
+}
+
+// give writes one of the port's options, in the header too where it has a place there.
+func (o *options) give(code byte, value string, start int) {
+	message := o.b[start-bootpLen:]
+	switch code {
+	case optClientID:
+	case nextServer:
+		if _, err := appendAddress(message[atSiaddr:atSiaddr], value); err != nil {
+			o.omitted++
+		}
+	case optRoutes:
+		o.value(optRoutes, routes, value)
+		o.value(optRoutesMS, routes, value)
+	default:
+		if code == optBootfile && len(value) < atCookie-atFile {
+			copy(message[atFile:], value) // where firmware looks for it
+		}
+		o.value(code, formOf[code], value)
 	}
 }
 

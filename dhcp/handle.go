@@ -22,6 +22,16 @@ func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 	return err
 }
 
+// InUse is the error of a client that found an address of its port in use by another machine.
+type InUse struct {
+	Address netip.Addr
+	Message string // that said so
+}
+
+func (e InUse) Error() string {
+	return fmt.Sprintf("%s is in use by another machine, the client found (%s)", e.Address, e.Message)
+}
+
 func (s *Server) handle(p *flows.Punt, reply func(frame []byte)) error {
 	switch p.Op {
 	case flows.OpDHCPv6:
@@ -44,7 +54,7 @@ func (s *Server) handle(p *flows.Punt, reply func(frame []byte)) error {
 	}
 	switch r.message {
 	case Discover:
-		l, ok := find(p, netip.Addr{})
+		l, ok := find(p, r.requested, r.giaddr)
 		if !ok {
 			return NotServed
 		}
@@ -55,7 +65,7 @@ func (s *Server) handle(p *flows.Punt, reply func(frame []byte)) error {
 	case Inform:
 		return s.inform(p, &r, reply)
 	case Decline:
-		return fmt.Errorf("DHCPDECLINE: the client found %s in use by another machine", r.requested)
+		return InUse{Address: r.requested, Message: Decline.String()}
 	}
 	return nil // Release: the address stays the port's
 }
@@ -64,7 +74,10 @@ func (s *Server) handle(p *flows.Punt, reply func(frame []byte)) error {
 // client has none (SELECTING, INIT-REBOOT), else in ciaddr (RENEWING, REBINDING).
 //
 // Refusing sends a client back to the start, so it is done only where the answer is surely ours to
-// give: where the client chose us, or for an address of a subnet that we serve.
+// give: where the client chose us, or for an address of a subnet that we serve. A client that starts with
+// an address of elsewhere (a disk image that ran on another network) could be refused, too, as RFC 2131 has
+// it; but we never gave that address, the client gives it up by itself, and an address that a server out of
+// our sight gave, to a nested guest or by way of a relay, must not be taken away.
 func (s *Server) request(p *flows.Punt, r *request, reply func(frame []byte)) error {
 	want := r.ciaddr
 	if want.IsUnspecified() {
@@ -73,7 +86,7 @@ func (s *Server) request(p *flows.Punt, r *request, reply func(frame []byte)) er
 	if !want.IsValid() {
 		return malformed("DHCPREQUEST without an address")
 	}
-	l, ok := find(p, want)
+	l, ok := find(p, want, r.giaddr)
 	if !ok {
 		return NotServed
 	}
@@ -101,7 +114,7 @@ func (s *Server) request(p *flows.Punt, r *request, reply func(frame []byte)) er
 
 // inform answers a client that has its address already (RFC 2131 section 4.3.5).
 func (s *Server) inform(p *flows.Punt, r *request, reply func(frame []byte)) error {
-	l, ok := find(p, r.ciaddr)
+	l, ok := find(p, r.ciaddr, r.giaddr)
 	switch {
 	case !ok:
 		return NotServed

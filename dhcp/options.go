@@ -4,11 +4,12 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/tunbridge/tunbridge/flows"
 )
 
-// Options by their numbers in RFC 2132, and RFC 3442 (121), RFC 3046 (82).
+// Options by their numbers in RFC 2132, and RFC 3004 (77), RFC 4702 (81), RFC 3046 (82), RFC 3442 (121).
 const (
 	optPad              = 0
 	optSubnetMask       = 1
@@ -30,8 +31,11 @@ const (
 	optRebinding        = 59
 	optClientID         = 61
 	optBootfile         = 67
+	optUserClass        = 77
+	optFQDN             = 81
 	optRelayAgent       = 82
 	optRoutes           = 121
+	optIPXE             = 175 // iPXE's own options, which it always sends
 	optRoutesMS         = 249 // the same as 121, for clients of Microsoft's
 	optEnd              = 255
 )
@@ -129,8 +133,8 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 }
 
 // appendOptions completes a frame that ends in the magic cookie with the options of a reply of type
-// m, the most needed first: what does not fit is left out from the end.
-func (s *Server) appendOptions(frame []byte, p *flows.Punt, r *request, l lease, m MessageType) []byte {
+// m, the most needed first: what does not fit is left out from the end. It says how many options were.
+func (s *Server) appendOptions(frame []byte, p *flows.Punt, r *request, l lease, m MessageType) (_ []byte, omitted int) {
 	start := len(frame)
 	o := options{b: append(frame, optMessageType, 1, byte(m))}
 	o.open(optServerID)
@@ -160,23 +164,20 @@ func (s *Server) appendOptions(frame []byte, p *flows.Punt, r *request, l lease,
 			o.send.remove(optRenewal)
 			o.send.remove(optRebinding)
 		}
-		o.replaced = replacedBy(p.Port.ExtraDHCPOpts)
-		s.configure(&o, p, l)
-		o.extra(p.Port.ExtraDHCPOpts, start)
+		o.replaced = replacedBy(p.Port.ExtraDHCPOpts, r)
+		s.configure(&o, p, r, l)
+		o.extra(p.Port.ExtraDHCPOpts, r, start)
 	}
 	limit := minDatagram
 	if r.maxSize > limit {
 		limit = max(limit, min(r.maxSize, p.Network.MTU))
 	}
 	o.close(start, limit-(headersLen-ethernetLen))
-	if o.omitted > 0 {
-		s.counters.omitted.Add(uint64(o.omitted))
-	}
-	return o.b
+	return o.b, o.omitted
 }
 
 // configure writes what the network and its subnet give to a client.
-func (s *Server) configure(o *options, p *flows.Punt, l lease) {
+func (s *Server) configure(o *options, p *flows.Punt, r *request, l lease) {
 	o.uint32(optLeaseTime, s.lease)
 	if s.lease != infinite {
 		o.uint32(optRenewal, s.lease/2)
@@ -192,7 +193,8 @@ func (s *Server) configure(o *options, p *flows.Punt, l lease) {
 		o.b = appendNameservers(o.b, l.subnet.DNSNameservers)
 		o.end()
 	}
-	o.string(optDomain, s.domain)
+	domain := s.domainOf(p.Network)
+	o.string(optDomain, domain)
 	if mtu := p.Network.MTU; mtu > 0 && o.begin(optMTU) {
 		o.b = binary.BigEndian.AppendUint16(o.b, uint16(min(mtu, 0xffff)))
 		o.end()
@@ -203,6 +205,11 @@ func (s *Server) configure(o *options, p *flows.Punt, l lease) {
 	}
 	if o.begin(optHostName) {
 		o.b = appendHostName(o.b, p.Port.DNSName, l.address)
+		o.end()
+	}
+	if len(r.fqdn) >= 3 && !o.replaced.has(optFQDN) {
+		o.open(optFQDN)
+		o.b = appendFQDN(o.b, r.fqdn[0], p.Port.DNSName, l.address, domain)
 		o.end()
 	}
 	if l.subnet.CIDR.Bits() < 31 {
@@ -259,6 +266,38 @@ func appendHostName(b []byte, name string, address netip.Addr) []byte {
 	return b
 }
 
+// domainOf is the domain of the network's ports: its dns_domain, else the operator's.
+func (s *Server) domainOf(n *flows.Network) string {
+	if n.DNSDomain != "" {
+		return strings.TrimSuffix(n.DNSDomain, ".")
+	}
+	return s.domain
+}
+
+// appendFQDN answers a client that told its own name (RFC 4702): what the port is called, and that no name
+// server is told of it. flags are the client's.
+func appendFQDN(b []byte, flags byte, name string, address netip.Addr, domain string) []byte {
+	const serverUpdates, overridden, wireFormat, noUpdate = 1, 2, 4, 8
+	answer := noUpdate | flags&wireFormat
+	if flags&serverUpdates != 0 {
+		answer |= overridden
+	}
+	b = append(b, answer, 255, 255) // the two are no longer used (section 2.2)
+	start := len(b)
+	b = appendHostName(b, name, address)
+	if domain != "" {
+		b = append(append(b, '.'), domain...)
+	}
+	if flags&wireFormat == 0 {
+		return b
+	}
+	wire, err := appendDomains(nil, string(b[start:]))
+	if err != nil {
+		wire = nil // no name is better than half of one
+	}
+	return append(b[:start], wire...)
+}
+
 var (
 	metadataAddress = netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254, 169, 254}), 32)
 	defaultRoute    = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -274,12 +313,14 @@ func (s *Server) appendRoutes(b []byte, n *flows.Network, l lease) []byte {
 			b = appendRoute(b, other.CIDR, netip.IPv4Unspecified())
 		}
 	}
+	metadata := s.metadata
 	for _, r := range l.subnet.HostRoutes {
 		if r.Destination.Bits() > 0 && r.Destination.Addr().Is4() && r.Nexthop.Is4() {
 			b = appendRoute(b, r.Destination, r.Nexthop)
+			metadata = metadata && r.Destination != metadataAddress
 		}
 	}
-	if s.metadata {
+	if metadata {
 		b = appendRoute(b, metadataAddress, l.server)
 	}
 	if gateway := gateway(l); len(b) > start && gateway.IsValid() {

@@ -28,14 +28,19 @@ var (
 // answer sends a reply of type m.
 func (s *Server) answer(p *flows.Punt, r *request, l lease, m MessageType, reply func(frame []byte)) {
 	b := frames.Get().(*[]byte)
-	*b = s.appendReply((*b)[:0], p, r, l, m)
+	var omitted int
+	*b, omitted = s.appendReply((*b)[:0], p, r, l, m)
 	reply(*b)
 	frames.Put(b)
+	if omitted > 0 {
+		s.counters.omitted.Add(uint64(omitted))
+	}
 	s.counters.answers[m].Add(1)
 }
 
-// appendReply appends the frame of a reply. Its fields are those of RFC 2131 table 3.
-func (s *Server) appendReply(frame []byte, p *flows.Punt, r *request, l lease, m MessageType) []byte {
+// appendReply appends the frame of a reply, and says how many options had no place in it. Its fields are
+// those of RFC 2131 table 3.
+func (s *Server) appendReply(frame []byte, p *flows.Punt, r *request, l lease, m MessageType) (_ []byte, omitted int) {
 	start := len(frame)
 	frame = append(frame, zeros[:]...)
 
@@ -57,13 +62,13 @@ func (s *Server) appendReply(frame []byte, p *flows.Punt, r *request, l lease, m
 	copy(b[atChaddr:], r.chaddr[:])
 	binary.BigEndian.PutUint32(b[atCookie:], cookie)
 
-	frame = s.appendOptions(frame, p, r, l, m)
+	frame, omitted = s.appendOptions(frame, p, r, l, m)
 	if short := headersLen - bootpLen + minMessage - (len(frame) - start); short > 0 {
 		frame = append(frame, zeros[:short]...)
 	}
 	mac, to, port := destination(r, l, m)
 	seal(frame[start:], p.Network.DHCP.MACAddress, l.server, mac, to, port)
-	return frame
+	return frame, omitted
 }
 
 // destination says where a reply goes (RFC 2131 section 4.1). A client without an address takes

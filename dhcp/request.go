@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,8 @@ type request struct {
 	parameters  []byte     // option 55; empty: everything
 	maxSize     int        // option 57, the IP datagram's; 0: not given
 	clientID    []byte     // option 61
+	fqdn        []byte     // option 81
+	ipxe        bool       // it is iPXE: option 175, or its user class (77)
 	relayAgent  []byte     // option 82
 	overloading byte       // option 52
 }
@@ -164,6 +167,12 @@ func (r *request) parseOptions(b []byte) error {
 			r.maxSize = int(binary.BigEndian.Uint16(value))
 		case optClientID:
 			r.clientID = value
+		case optFQDN:
+			r.fqdn = value
+		case optUserClass:
+			r.ipxe = r.ipxe || bytes.Contains(value, []byte("iPXE"))
+		case optIPXE:
+			r.ipxe = true
 		case optRelayAgent:
 			r.relayAgent = value
 		}

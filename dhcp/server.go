@@ -112,23 +112,28 @@ type lease struct {
 	subnet  *model.Subnet
 }
 
-// find gives the port's lease on address or, if it has none, on the first of its addresses that DHCP
-// serves; ok is false if DHCP serves none.
-func find(p *flows.Punt, address netip.Addr) (l lease, ok bool) {
+// find gives the port's lease on address. If it has none, it is that on the first of its addresses that
+// DHCP serves, of those in the subnet of relay if there is one; ok is false if DHCP serves none.
+func find(p *flows.Punt, address, relay netip.Addr) (l lease, ok bool) {
 	if p.Network.DHCP == nil {
 		return lease{}, false
 	}
+	near := false
 	for _, f := range p.Port.FixedIPs {
-		if !f.IPAddress.Is4() || ok && f.IPAddress != address {
+		if !f.IPAddress.Is4() {
 			continue
 		}
 		for server, subnet := range servers(p.Network) {
-			if subnet.ID == f.SubnetID {
-				l, ok = lease{f.IPAddress, server, subnet}, true
-				break
+			if subnet.ID != f.SubnetID {
+				continue
 			}
-		}
-		if ok && l.address == address {
+			here := relay.IsValid() && subnet.CIDR.Contains(relay)
+			switch {
+			case f.IPAddress == address:
+				return lease{f.IPAddress, server, subnet}, true
+			case !ok || here && !near:
+				l, ok, near = lease{f.IPAddress, server, subnet}, true, here
+			}
 			break
 		}
 	}

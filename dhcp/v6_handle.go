@@ -2,7 +2,6 @@ package dhcp
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 
 	"github.com/tunbridge/tunbridge/flows"
@@ -38,7 +37,7 @@ func (s *Server) handleIPv6(p *flows.Punt, reply func(frame []byte)) error {
 	}
 	s.v6Answer(p, &r, answer, reply)
 	if r.message == V6Decline {
-		return fmt.Errorf("DHCPv6 DECLINE: the client found %s in use by another machine", r.firstAddress())
+		return InUse{Address: r.firstAddress(), Message: "DHCPv6 " + V6Decline.String()}
 	}
 	return nil
 }

@@ -35,4 +35,5 @@ var Extensions = []Extension{
 	{"standard-attr-timestamp", "Resource timestamps", "Resources have created_at and updated_at.", "2016-09-12T10:00:00-00:00", true},
 	{"tag-creation", "Tag creation", "Resources can be created with tags.", "2023-01-01T00:00:00-00:00", true},
 	{"tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "Ports created together can be tagged.", "2019-12-29T19:00:00-00:00", true},
+	{"tunbridge-metadata", "Metadata of ports", "What machines are told of themselves without Nova.", "2026-01-01T00:00:00-00:00", true},
 }

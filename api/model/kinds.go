@@ -206,6 +206,15 @@ var kinds = map[reflect.Type]kind{
 			return append(b, text...)
 		},
 	},
+	reflect.TypeFor[*Metadata](): typed[*Metadata]{
+		name: "metadata", read: readMetadata,
+		write: func(b []byte, m *Metadata) []byte {
+			if m == nil {
+				return append(b, "{}"...)
+			}
+			return appendJSON(b, m)
+		},
+	},
 	reflect.TypeFor[*VIFDetails](): typed[*VIFDetails]{
 		name: "object",
 		write: func(b []byte, d *VIFDetails) []byte {

@@ -41,6 +41,9 @@ type Port struct {
 	Profile json.RawMessage `api:"binding:profile,post,put,clear,policy=service,ext=binding" json:",omitempty"`
 	// DNSName is the host name told to the client.
 	DNSName string `api:"dns_name,post,put,form=dns-name,max=255,filter,sort,ext=dns-integration"`
+	// Metadata is what the machine is told of itself at 169.254.169.254 when no Nova is asked: an object
+	// of hostname, public_keys (OpenSSH keys by name), user_data (base64) and meta (texts by name).
+	Metadata *Metadata `api:"tunbridge:metadata,post,put,clear,policy=owner,ext=tunbridge-metadata" json:",omitempty"`
 }
 
 // OwnerDHCP is the device_owner of the one port per network from which DHCP is answered on every host.

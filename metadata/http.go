@@ -1,0 +1,117 @@
+package metadata
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/flows"
+)
+
+// Limits of a request. Nova takes a password of the machine's (RFC 4880's base64) as a body, no more.
+const (
+	maxBody   = 128 << 10
+	maxHeader = 16 << 10
+)
+
+// machine is who asks: the port, where it is, and the address it asks from.
+type machine struct {
+	port    *model.Port
+	network *flows.Network
+	view    *flows.View // of its host
+	address netip.Addr
+}
+
+// http is the server of all connections. The write timeout leaves Nova its own.
+func (s *Server) http() *http.Server {
+	return &http.Server{
+		Handler: http.HandlerFunc(s.serve),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, clientOf{}, c.(*conn).client)
+		},
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      novaTimeout + 30*time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// clientOf is the context's key of the client that a connection is of.
+type clientOf struct{}
+
+// serve answers one request, within the limits of its port.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	c := r.Context().Value(clientOf{}).(*client)
+	at := c.at.Load()
+	answer := &recorder{ResponseWriter: w}
+	defer func() { s.counters.answered(answer.status) }()
+	switch {
+	case !c.use.requests.Allow():
+		w.Header().Set("Retry-After", "1")
+		http.Error(answer, "too many requests", http.StatusTooManyRequests)
+		return
+	case r.ContentLength > maxBody:
+		http.Error(answer, "request body too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	r.Body = http.MaxBytesReader(answer, r.Body, maxBody)
+	s.source.serve(answer, r, &machine{at.port.Port, at.network, at.view, c.address})
+	s.log.Debug("metadata served", "port", at.port.ID, "method", r.Method, "path", r.URL.Path, "status", answer.status)
+}
+
+// listener gives each connection its client.
+type listener struct {
+	net.Listener
+	*Server
+}
+
+// Accept accepts a connection that its port may have; others are closed.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+			if client, ok := l.clients.connect(a.AddrPort().Addr().Unmap()); ok {
+				return &conn{Conn: c, client: client, release: sync.OnceFunc(func() { l.clients.disconnect(client) })}, nil
+			}
+		}
+		l.counters.refused.Add(1)
+		_ = c.Close()
+	}
+}
+
+// conn is a connection of a client.
+type conn struct {
+	net.Conn
+	client  *client
+	release func()
+}
+
+// RemoteAddr is the port at the other end.
+func (c *conn) RemoteAddr() net.Addr { return portAddr(c.client.port) }
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// portAddr is a port as the address of a connection's other end.
+type portAddr uuid.UUID
+
+// Network is "port".
+func (portAddr) Network() string { return "port" }
+
+// String is the port's ID.
+func (a portAddr) String() string { return uuid.UUID(a).String() }

@@ -51,11 +51,11 @@ type handlers struct {
 }
 
 // tables are the newest there are, also when another replica wrote them.
-func (h handlers) tables(r *http.Request) (*store.Tables, error) {
-	if err := h.store.ReadIndex(r.Context()); err != nil {
+func (s *Server) tables(r *http.Request) (*store.Tables, error) {
+	if err := s.store.ReadIndex(r.Context()); err != nil {
 		return nil, err
 	}
-	return &h.store.Snapshot().Tables, nil
+	return &s.store.Snapshot().Tables, nil
 }
 
 // lookup finds what the caller may know of by the id in the path. A name is not found, so that clients
@@ -186,30 +186,43 @@ func appendLinks(b []byte, s *model.Schema, links []link) []byte {
 
 // read takes the request's query and body apart.
 func (h handlers) read(op model.Operation, r *http.Request) (*query, []*model.Input, bool, error) {
-	s := h.schema()
-	q, err := parseQuery(s, r.URL.RawQuery)
+	q, err := parseQuery(h.schema(), r.URL.RawQuery)
 	if err != nil {
 		return nil, nil, false, err
 	}
+	inputs, bulk, err := readInputs(r, h.schema(), op)
+	return q, inputs, bulk, err
+}
+
+// readInputs takes the request's body apart.
+func readInputs(r *http.Request, s *model.Schema, op model.Operation) (inputs []*model.Input, bulk bool, err error) {
+	body, err := readBody(r)
+	if err != nil {
+		return nil, false, err
+	}
+	objects, bulk, err := s.Read(op, body)
+	if err != nil {
+		return nil, false, err
+	}
+	inputs = make([]*model.Input, len(objects))
+	for i, o := range objects {
+		if inputs[i], err = s.Decode(op, o); err != nil {
+			return nil, false, err
+		}
+	}
+	return inputs, bulk, nil
+}
+
+func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, nil, false, errTooLarge
+		return nil, errTooLarge
 	case err != nil:
-		return nil, nil, false, model.BadRequest("The body cannot be read")
+		return nil, model.BadRequest("The body cannot be read")
 	}
-	objects, bulk, err := s.Read(op, body)
-	if err != nil {
-		return nil, nil, false, err
-	}
-	inputs := make([]*model.Input, len(objects))
-	for i, o := range objects {
-		if inputs[i], err = s.Decode(op, o); err != nil {
-			return nil, nil, false, err
-		}
-	}
-	return q, inputs, bulk, nil
+	return body, nil
 }
 
 // commit makes a change durable, or in a dry run answers with what it would do: done is true.
@@ -241,6 +254,9 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	ids := make([]uuid.UUID, len(inputs))
 	done, err := h.commit(w, r, q, func(tx *store.Tx) error {
+		if err := h.spend(tx, c, h.schema(), inputs); err != nil {
+			return err
+		}
 		for i, in := range inputs {
 			id, err := h.resource.create(tx, c, in)
 			if err != nil {

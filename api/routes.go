@@ -57,7 +57,7 @@ func (s *Server) declareRoutes() []Route {
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}
-	return routes
+	return append(routes, s.quotaRoutes()...)
 }
 
 func newRouter(routes []Route) *mux.Router {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
+	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	// Segments says which networks there can be, MTUs how large their packets.
 	Segments Segments
 	MTUs     MTUs
+	// Quotas are the limits of projects for which none are set; nil limits nothing.
+	Quotas Quotas
 	// Authenticate says who makes a request; its error, best an *Error, is the answer. Nil takes
 	// everybody for an administrator.
 	Authenticate func(*http.Request) (*Caller, error)
@@ -45,6 +48,8 @@ type Server struct {
 	log          *slog.Logger
 	segments     Segments
 	mtus         MTUs
+	quotas       Quotas
+	limited      []string // the resources that quotas limit
 	authenticate func(*http.Request) (*Caller, error)
 	router       *mux.Router
 	routes       []Route
@@ -52,7 +57,7 @@ type Server struct {
 
 // New returns a server. It reads and writes the store and starts nothing.
 func New(o Options) *Server {
-	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, authenticate: o.Authenticate}
+	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, quotas: o.Quotas, limited: model.QuotaResources(), authenticate: o.Authenticate}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

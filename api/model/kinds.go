@@ -237,7 +237,10 @@ func integers[T int | int64 | uint32]() kind {
 			if len(a.Values) > 0 && !slices.Contains(a.Values, strconv.FormatInt(n, 10)) {
 				return 0, because("%s is not in valid_values", Quote(v))
 			}
-			if a.HasMin && n < int64(a.Min) {
+			switch {
+			case a.HasMin && a.Min != 0 && n < int64(a.Min):
+				return 0, because("'%s' is too small - must be at least '%d'", Quote(v), a.Min)
+			case a.HasMin && n < int64(a.Min):
 				return 0, because("'%s' should be non-negative", Quote(v))
 			}
 			if a.HasMax && n > int64(a.Max) || int64(T(n)) != n {

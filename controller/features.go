@@ -7,6 +7,7 @@ import (
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/l2"
 	"github.com/tunbridge/tunbridge/l2pop"
+	"github.com/tunbridge/tunbridge/metadata"
 	"github.com/tunbridge/tunbridge/probe"
 )
 
@@ -14,12 +15,13 @@ import (
 type FeatureOptions struct {
 	LeaseDuration time.Duration // 0 is a day; negative is for ever
 	Domain        string        // that DHCP gives
+	Metadata      flows.Handler // of flows.OpMetadata
 }
 
 // Features is the program's feature list, and who answers which punted packet.
 func Features(o FeatureOptions) ([]flows.Feature, map[flows.Op]flows.Handler) {
-	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseDuration, Domain: o.Domain})
-	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases, probe.Feature{}}, map[flows.Op]flows.Handler{
-		flows.OpDHCPv4: leases, flows.OpDHCPv6: leases, flows.OpRouterSolicitation: leases,
+	leases := dhcp.New(dhcp.Options{LeaseDuration: o.LeaseDuration, Domain: o.Domain, Metadata: true})
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, leases, metadata.Feature{}, probe.Feature{}}, map[flows.Op]flows.Handler{
+		flows.OpDHCPv4: leases, flows.OpDHCPv6: leases, flows.OpRouterSolicitation: leases, flows.OpMetadata: o.Metadata,
 	}
 }

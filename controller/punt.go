@@ -36,6 +36,7 @@ var puntDropNames = [puntDrops]string{dropStale: "stale", dropRate: "rate", drop
 // puntedPacket is what the reader keeps of a packet-in.
 type puntedPacket struct {
 	op    flows.Op
+	view  *flows.View
 	from  puntPort
 	frame []byte
 }
@@ -145,7 +146,7 @@ func (in *puntedPacket) admit(p *openflow.PacketIn, h *host, now time.Time) (why
 	if in.from, ok = table.byKey[key]; !ok || in.from.port.Generation != generation { // another VIF has the key by now
 		return dropStale, false
 	}
-	in.op = flows.Op(op)
+	in.op, in.view = flows.Op(op), table.view
 	a := in.from.asker
 	if !a.bucket.take(now, h.c.o.PuntRate) {
 		a.limited.Add(1)
@@ -195,11 +196,14 @@ func (l *link) serve(handlers map[flows.Op]flows.Handler) {
 func (l *link) answer(handler flows.Handler, in *puntedPacket) {
 	from := in.from
 	send := func(frame []byte) {
+		if h := l.owner.Load(); h == nil || h.punts.Load().byKey[from.port.Key].asker != from.asker {
+			return // by now: another VIF has the key
+		}
 		if err := l.conn.Send(&openflow.PacketOut{InPort: openflow.PortController, Actions: from.out, Data: frame}); err != nil {
 			l.log.Debug("punt not answered", "port", from.port.ID, "error", err)
 		}
 	}
-	punt := flows.Punt{Op: in.op, Network: from.network, Port: from.port, Packet: in.frame}
+	punt := flows.Punt{Op: in.op, View: in.view, Network: from.network, Port: from.port, Packet: in.frame}
 	var err error
 	if _, ok := handler.(explainer); ok {
 		err = from.asker.watch(handler, &punt, send)

@@ -52,6 +52,8 @@ type serve struct {
 	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
 	ProbeInterval     time.Duration   `help:"How often tunnels between hosts that share a network are tried; 0 for never." default:"10s"`
 	networkKeys
+	quotaKeys
+	metadataKeys
 	Insecure bool       `help:"Allow listeners beyond loopback without TLS or authentication."`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
@@ -73,7 +75,15 @@ func (s *serve) Run() error {
 	if err != nil {
 		return err
 	}
+	quotas, err := s.quotas()
+	if err != nil {
+		return err
+	}
 	hostTLS, err := tlsConfig(s.TLSCert, s.TLSKey, s.TLSCA)
+	if err != nil {
+		return err
+	}
+	machines, err := s.metadata(log)
 	if err != nil {
 		return err
 	}
@@ -83,12 +93,12 @@ func (s *serve) Run() error {
 	}
 	defer truth.Close()
 
-	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain})
+	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain, Metadata: machines})
 	ctl := controller.New(controller.Options{
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
 		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval,
 	})
-	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus})
+	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas})
 
 	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
 	if err != nil {
@@ -109,6 +119,7 @@ func (s *serve) Run() error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ctl.Run(ctx) })
+	g.Go(func() error { return machines.Run(ctx) })
 	g.Go(func() error { return ctl.ServeOVSDB(ctx, ovsdbListener) })
 	g.Go(func() error { return ctl.ServeOpenFlow(ctx, openflowListener) })
 	for _, target := range s.Hosts {

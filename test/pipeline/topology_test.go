@@ -16,12 +16,13 @@ import (
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/l2"
 	"github.com/tunbridge/tunbridge/l2pop"
+	"github.com/tunbridge/tunbridge/metadata"
 	"github.com/tunbridge/tunbridge/probe"
 )
 
 // features are all that a host is compiled with.
 func features() []flows.Feature {
-	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, dhcp.New(dhcp.Options{}), probe.Feature{}}
+	return []flows.Feature{l2.Feature{}, l2pop.Feature{}, dhcp.New(dhcp.Options{Metadata: true}), metadata.Feature{}, probe.Feature{}}
 }
 
 // The OpenFlow port numbers of the ports that a controller makes: patch ports and tunnel ports, and on

@@ -212,14 +212,14 @@ func checkPort(v *model.PortView) error {
 }
 
 // mergeOptions applies a request's options to those a port has: one of the same name and IP version
-// replaces, one without a value takes away.
+// replaces, null takes away.
 func mergeOptions(has, given []model.ExtraDHCPOpt) []model.ExtraDHCPOpt {
 	merged := slices.Clone(has)
 	for _, o := range given {
 		merged = slices.DeleteFunc(merged, func(m model.ExtraDHCPOpt) bool {
 			return m.Name == o.Name && m.IPVersion == o.IPVersion
 		})
-		if o.Value != "" {
+		if !o.Remove {
 			merged = append(merged, o)
 		}
 	}

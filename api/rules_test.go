@@ -158,6 +158,13 @@ func TestUpdatePort(t *testing.T) {
 	if got := fmt.Sprint(p["extra_dhcp_opts"]); got != "[map[ip_version:4 opt_name:66 opt_value:x] map[ip_version:4 opt_name:67 opt_value:y]]" {
 		t.Errorf("options: %s", got)
 	}
+	p = put(`"extra_dhcp_opts":[{"opt_name":"66","opt_value":null},{"opt_name":"67","opt_value":null},{"opt_name":"router","opt_value":""}]`)
+	if got := fmt.Sprint(p["extra_dhcp_opts"]); got != "[map[ip_version:4 opt_name:router opt_value:]]" {
+		t.Errorf("clients are told no router by options %s", got)
+	}
+	if p = put(`"extra_dhcp_opts":[{"opt_name":"router","opt_value":null}]`); len(p["extra_dhcp_opts"].([]any)) != 0 {
+		t.Errorf("options left: %v", p["extra_dhcp_opts"])
+	}
 	b.refused("PUT", "/v2.0/ports/"+id, `{"port":{"network_id":"`+n+`"}}`, 400, "HTTPBadRequest", "Cannot update read-only attribute network_id")
 	if p = put(`"fixed_ips":[]`); len(p["fixed_ips"].([]any)) != 0 || p["ip_allocation"] != "none" {
 		t.Errorf("all removed: %v", p)

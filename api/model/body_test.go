@@ -75,6 +75,7 @@ func TestInvalidBodies(t *testing.T) {
 		{Ports, Create, `{"port":{` + net + `,"allowed_address_pairs":[{"ip_address":"10.0.0.1"},{"ip_address":"10.0.0.1"}]}}`, "Request contains duplicate address pair: mac_address None ip_address 10.0.0.1."},
 		{Ports, Create, `{"port":{` + net + `,"binding:vnic_type":"odd"}}`, "Invalid input for binding:vnic_type. Reason: odd is not in valid_values."},
 		{Ports, Create, `{"port":{` + net + `,"binding:profile":[]}}`, "Invalid input for binding:profile. Reason: '[]' is not a dictionary."},
+		{Ports, Create, `{"port":{` + net + `,"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":""}]}}`, "Invalid input for extra_dhcp_opts. Reason: '' Blank strings are not permitted."},
 		{Ports, Create, `{"port":{` + net + `,"extra_dhcp_opts":[{"opt_name":"a","opt_value":"b\nc"}]}}`, "Invalid input for extra_dhcp_opts. Reason: 'b\nc' contains a control character."},
 		{Ports, Create, `{"port":{` + net + `,"dns_name":"a_b"}}`, "Invalid input for dns_name. Reason: 'a_b' not a valid PQDN or FQDN. Reason: name 'a_b' must be of letters, digits and hyphens."},
 	} {

@@ -307,7 +307,11 @@ func readExtraDHCPOpts(_ *Attribute, v any) ([]ExtraDHCPOpt, error) {
 		if opt.Name, err = readOptionText(o["opt_name"], 64); err != nil {
 			return nil, err
 		}
-		if value := o["opt_value"]; value != nil {
+		switch value := o["opt_value"]; {
+		case value == nil:
+			opt.Remove = true
+		case value == "" && slices.Contains(blankOptions, opt.Name):
+		default:
 			if opt.Value, err = readOptionText(value, 255); err != nil {
 				return nil, err
 			}
@@ -326,6 +330,9 @@ func readExtraDHCPOpts(_ *Attribute, v any) ([]ExtraDHCPOpt, error) {
 	}
 	return out, nil
 }
+
+// blankOptions are those that may be "", so that clients are not told what the subnet says.
+var blankOptions = []string{"router", "classless-static-route"}
 
 // readOptionText refuses control characters, which are nothing but attempts to smuggle another option in.
 func readOptionText(v any, most int) (string, error) {

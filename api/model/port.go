@@ -67,8 +67,9 @@ type AddressPair struct {
 // ExtraDHCPOpt is a DHCP option given with a port.
 type ExtraDHCPOpt struct {
 	Name      string
-	Value     string // in a request "" takes the option away
+	Value     string // "": clients are told nothing of the kind
 	IPVersion int
+	Remove    bool `json:"-"` // in a request: null, which takes the option away
 }
 
 // The values of PortView.Status.

@@ -91,13 +91,24 @@ func appendV6Value(b []byte, f form, value string) ([]byte, error) {
 	case bootParameters:
 		return appendParameters(b, value)
 	}
-	if v, err := hex.DecodeString(strings.ReplaceAll(value, ":", "")); err == nil && len(v) > 1 && len(value) == 3*len(v)-1 {
+	if v, ok := pairsOfDigits(value); ok {
 		return append(b, v...), nil
 	}
 	if v, err := appendV6Addresses(b, value); err == nil {
 		return v, nil
 	}
 	return appendText(b, value)
+}
+
+// pairsOfDigits reads bytes given as 01:ab:…, of two hexadecimal digits each.
+func pairsOfDigits(value string) ([]byte, bool) {
+	for i := 2; i < len(value); i += 3 {
+		if value[i] != ':' {
+			return nil, false
+		}
+	}
+	b, err := hex.DecodeString(strings.ReplaceAll(value, ":", ""))
+	return b, err == nil && len(b) > 1 && len(value) == 3*len(b)-1
 }
 
 // parseV6Address reads an address, which may be in brackets as dnsmasq has them.

@@ -37,6 +37,7 @@ bench: deps build ## benchmarks of packages, then of the whole
 	go run ./test/bench
 
 soak: export RAPID_SEED = 0
+soak: export TUNBRIDGE_SOAK = 1
 soak: deps ## an hour or more of the same
 	./scripts/fuzz 5m
 	CI=true go run ./test/report -count=20 -timeout 3h ./test/...

@@ -124,7 +124,8 @@ func (d *deployment) serve(ctx context.Context, binary string) (enrolAt string, 
 		return "", err
 	}
 	d.controller, err = d.bed.Here().Start("controller", binary, "serve", "--data-dir", d.dataDir, "--api-listen", free[0],
-		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:"+free[2], "--metrics-listen", "", "--log-level", "warn")
+		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:"+free[2], "--metrics-listen", "", "--log-level", "warn",
+		"--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1")
 	if err != nil {
 		return "", err
 	}

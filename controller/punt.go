@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type asker struct {
 	bucket  bucket // the reader's
 	limited atomic.Uint64
 	waiting atomic.Int32 // packets in the queue
+	warned  time.Time    // the one goroutine's that answers
 
 	mu   sync.Mutex             // held while a packet is handled
 	last map[flows.Op]*exchange // of handlers that explain
@@ -210,9 +212,25 @@ func (l *link) answer(handler flows.Handler, in *puntedPacket) {
 	} else {
 		err = handler.Handle(&punt, send)
 	}
-	if err != nil {
+	var conflict dhcp.InUse
+	switch {
+	case errors.As(err, &conflict) && from.asker.warn():
+		l.log.Warn("a machine outside of the API's knowledge has a port's address", "port", from.port.ID, "network", from.network.ID, "address", conflict.Address, "told_by", conflict.Message)
+	case err != nil:
 		l.log.Debug("punt dropped", "port", from.port.ID, "op", in.op, "error", err)
 	}
+}
+
+// warnRest is how long a port's warnings are silent after one: a guest must not fill the log.
+const warnRest = time.Minute
+
+// warn says whether to warn of what the port said.
+func (a *asker) warn() bool {
+	if !a.warned.IsZero() && time.Since(a.warned) < warnRest {
+		return false
+	}
+	a.warned = time.Now()
+	return true
 }
 
 // explainer is a handler that can tell what it did, and replies only while it handles.

@@ -41,6 +41,14 @@ func (c *Controller) Inspect() http.Handler {
 	answer(mux, "GET /v1/hosts/{host}/diff", func(ctx context.Context, r *http.Request) (inspect.Diff, error) {
 		return c.inspectDiff(ctx, r.PathValue("host"))
 	})
+	for _, pattern := range []string{"GET /v1/leases", "GET /v1/leases/{port}"} {
+		answer(mux, pattern, func(_ context.Context, r *http.Request) ([]inspect.Lease, error) {
+			return c.inspectLeases(r.PathValue("port"))
+		})
+	}
+	answer(mux, "GET /v1/explain/{service}/{port}", func(ctx context.Context, r *http.Request) (inspect.Explanation, error) {
+		return c.explain(ctx, r.PathValue("service"), r.PathValue("port"))
+	})
 	return mux
 }
 
@@ -54,7 +62,7 @@ func answer[T any](mux *http.ServeMux, pattern string, f func(context.Context, *
 		if err != nil {
 			status := http.StatusInternalServerError
 			switch {
-			case errors.Is(err, errUnknownHost):
+			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownPort), errors.Is(err, errNoService):
 				status = http.StatusNotFound
 			case errors.Is(err, errAway), errors.Is(err, context.DeadlineExceeded):
 				status = http.StatusServiceUnavailable

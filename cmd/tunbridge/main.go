@@ -22,6 +22,8 @@ type program struct {
 	Hosts   cli.Hosts   `cmd:"" help:"List the hosts: sessions, VIFs, pending plan, last error."`
 	Flows   cli.Flows   `cmd:"" help:"List the flows installed on a host now, each with the object and the fact that wants it."`
 	Diff    cli.Diff    `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
+	Leases  cli.Leases  `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
+	Explain cli.Explain `cmd:"" help:"Say what a service does for a port, and why it does not: explain dhcp PORT."`
 	Version versionFlag `help:"Print the version and exit."`
 }
 

@@ -7,8 +7,11 @@
 //	GET /v1/hosts/HOST          Host
 //	GET /v1/hosts/HOST/flows    []Flow, read from the switch now
 //	GET /v1/hosts/HOST/diff     Diff, installed against wanted
+//	GET /v1/leases              []Lease
+//	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
+//	GET /v1/explain/dhcp/PORT   Explanation
 //
-// HOST is a hostname or a system-id. An error is a status of 400 or more with {"error": "…"}.
+// HOST is a hostname or a system-id, PORT an ID or a name. An error is a status of 400 or more with {"error": "…"}.
 package inspect
 
 import "time"

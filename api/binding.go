@@ -27,9 +27,27 @@ func bind(t *store.Tables, p *model.Port) (host, vifType string, details *model.
 	}
 	return host, model.VIFOVS, &model.VIFDetails{
 		Connectivity: "l2",
-		DatapathType: h.DatapathType,
+		PortFilter:   p.PortSecurityEnabled,
+		DatapathType: h.Datapath,
 		BridgeName:   bridgeName,
 	}
+}
+
+// rebind drops what contradicts the new binding:host_id of a port.
+func rebind(tx *store.Tx, p *model.Port) error {
+	if _, claimed := tx.Claim(p.ID); claimed {
+		if err := tx.DeleteClaim(p.ID); err != nil {
+			return err
+		}
+	}
+	for b := range tx.BindingsOf(p.ID) {
+		if p.HostID == "" || p.HostID == b.Host {
+			if err := tx.DeleteBinding(p.ID, b.Host); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // bindTo finds the host that a port is to be bound to, or says why it cannot be.

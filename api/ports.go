@@ -74,7 +74,7 @@ func (ports) derive(t *store.Tables, v view) {
 	host, vifType, details := bind(t, p.Port)
 	p.VIFType, p.VIFDetails = vifType, details
 	p.Status = model.StatusDown
-	if status, ok := t.PortStatus(p.ID); ok && status.Host == host { // not what a host says that it has left
+	if status, ok := t.PortStatus(p.ID, t.Holder(p.Port)); ok {
 		p.Status = status.Status
 	}
 	if p.DeviceOwner == model.OwnerDHCP {
@@ -337,6 +337,11 @@ func (ports) update(tx *store.Tx, c *Caller, v view, in *model.Input) error {
 	}
 	if reflect.DeepEqual(&row, old) {
 		return nil
+	}
+	if row.HostID != old.HostID {
+		if err := rebind(tx, &row); err != nil {
+			return err
+		}
 	}
 	touch(&row.Common)
 	return tx.PutPort(&row)

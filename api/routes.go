@@ -57,7 +57,8 @@ func (s *Server) declareRoutes() []Route {
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}
-	return append(routes, s.quotaRoutes()...)
+	routes = append(routes, s.quotaRoutes()...)
+	return append(routes, bindingRoutes(s)...)
 }
 
 func newRouter(routes []Route) *mux.Router {

@@ -102,9 +102,9 @@ func TestBinding(t *testing.T) {
 	bound := create(`,"binding:host_id":"h1"`)
 	expect("bound to an unknown host", bound, "h1 binding_failed <nil> <nil> <nil> DOWN")
 	b.host("h1", "h2")
-	expect("the host has come", bound, "h1 ovs br-int netdev false DOWN")
+	expect("the host has come", bound, "h1 ovs br-int netdev true DOWN")
 	b.plug(bound, model.StatusActive)
-	expect("wired", bound, "h1 ovs br-int netdev false ACTIVE")
+	expect("wired", bound, "h1 ovs br-int netdev true ACTIVE")
 	direct := create(`,"binding:host_id":"h1","binding:vnic_type":"direct"`)
 	expect("not a normal interface", direct, "h1 binding_failed <nil> <nil> <nil> DOWN")
 
@@ -116,7 +116,7 @@ func TestBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect("claimed", unbound, "h2 ovs br-int netdev false DOWN")
+	expect("claimed", unbound, "h2 ovs br-int netdev true DOWN")
 	for host, want := range map[string]int{"h1": 2, "h2": 1, "h3": 0, "": 0} {
 		if got := len(b.send("GET", "/v2.0/ports?binding:host_id="+host, "").body["ports"].([]any)); got != want {
 			t.Errorf("%d ports on %q, not %d", got, host, want)

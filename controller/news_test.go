@@ -99,7 +99,7 @@ func TestNewsDuringStep(t *testing.T) {
 	active := func(p *model.Port) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if status, ok := s.Snapshot().PortStatus(p.ID); ok && status.Status == model.StatusActive {
+			if status, ok := s.Snapshot().PortStatus(p.ID, h.Name); ok && status.Status == model.StatusActive {
 				return
 			}
 			if time.Now().After(deadline) {

@@ -234,7 +234,7 @@ func (h *host) reportPorts(snap *store.Snapshot) {
 	if h.reported == nil { // what was said before this session, in which something may have gone
 		h.reported = map[uuid.UUID]bool{}
 		for p := range snap.PortsOn(h.row.Hostname) {
-			if s, ok := snap.PortStatus(p.ID); ok && s.Status == "ACTIVE" {
+			if s, ok := snap.PortStatus(p.ID, h.row.Hostname); ok && s.Status == "ACTIVE" {
 				h.reported[p.ID] = true
 			}
 		}

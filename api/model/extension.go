@@ -12,6 +12,7 @@ type Extension struct {
 var Extensions = []Extension{
 	{"allowed-address-pairs", "Allowed Address Pairs", "Addresses beside its own that a port may send from.", "2013-07-23T10:00:00-00:00", true},
 	{"binding", "Port Binding", "The host a port is bound to and how it is plugged there.", "2014-02-03T10:00:00-00:00", true},
+	{"binding-extended", "Port Bindings Extended", "A port is bound to more than one host while it migrates.", "2017-07-17T10:00:00-00:00", true},
 	{"dns-integration", "DNS Integration", "Host names of ports and domains of networks.", "2015-08-15T18:00:00-00:00", false},
 	{"empty-string-filtering", "Empty String Filtering Extension", "Lists can be filtered by empty strings.", "2018-05-01T10:00:00-00:00", true},
 	{"external-net", "Neutron external network", "Marks networks that lead outside.", "2013-01-14T10:00:00-00:00", true},

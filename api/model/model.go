@@ -53,21 +53,24 @@ type Host struct {
 	EncapIPGuessed bool // no tunbridge-encap-ip was given: the address it dialled from
 	EncapTypes     []string
 	BridgeMappings map[string]string
-	DatapathType   string
+	DatapathType   string // that it asks for; "" is any
+	Datapath       string // the datapath type in use
 }
 
-// Claim says that a host's VIF names a port that has no binding:host_id (table kind: location).
+// Claim says which host has a port's VIF where its bindings leave that open (table kind: location): it
+// has no binding:host_id, or it migrates and has been heard from at the destination.
 type Claim struct {
 	PortID uuid.UUID
 	Host   string // Host.Hostname
 }
 
-// PortStatus is what a controller saw of a port (table kind: status). No row is DOWN.
+// PortStatus is what a controller saw of a port on one host (table kind: status). No row is DOWN.
 type PortStatus struct {
 	PortID uuid.UUID
-	Status string // "ACTIVE", "DOWN", "ERROR"
 	Host   string
+	Status string // "ACTIVE", "DOWN", "ERROR"
 	Reason string // why it is not ACTIVE, for the operator
+	Plug   uint32 // tells this VIF of the port from an earlier one, while it is ACTIVE
 }
 
 // HostStatus is what a controller sees of a host now (table kind: status). No row is not alive.

@@ -221,9 +221,13 @@ func (c *checker) overlaps() {
 }
 
 // walk lists a tree with its keys.
-func walk[T any](tree *radix.Tree[T]) func(func(string, T) bool) {
+func walk[T any](tree *radix.Tree[T]) func(func(string, T) bool) { return walkUnder(tree, "") }
+
+// walkUnder lists what a tree has under a prefix, with the whole keys.
+func walkUnder[T any](tree *radix.Tree[T], prefix string) func(func(string, T) bool) {
 	return func(yield func(string, T) bool) {
 		it := tree.Root().Iterator()
+		it.SeekPrefix([]byte(prefix))
 		for key, v, ok := it.Next(); ok; key, v, ok = it.Next() {
 			if !yield(string(key), v) {
 				return

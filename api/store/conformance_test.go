@@ -410,12 +410,12 @@ func TestStatus(t *testing.T) {
 		before := s.Snapshot()
 		s.SetPortStatus(
 			model.PortStatus{PortID: port.ID, Status: "ACTIVE", Host: "h1"},
-			model.PortStatus{PortID: gone.ID, Status: "ACTIVE"},
+			model.PortStatus{PortID: gone.ID, Status: "ACTIVE", Host: "h1"},
 			model.PortStatus{PortID: uuid.New(), Status: "ACTIVE"}) // of no port
 		s.SetHostStatus(model.HostStatus{ID: "id/1", Alive: true})
 		flush(t, s)
 		after := s.Snapshot()
-		if st, ok := after.PortStatus(port.ID); !ok || st.Status != "ACTIVE" {
+		if st, ok := after.PortStatus(port.ID, "h1"); !ok || st.Status != "ACTIVE" {
 			t.Errorf("status of the port is %v", st)
 		}
 		if st, ok := after.HostStatus("id/1"); !ok || !st.Alive {
@@ -436,22 +436,21 @@ func TestStatus(t *testing.T) {
 		if s.Snapshot() != after {
 			t.Error("saying the same again has changed something")
 		}
+		// Each host has its own word on a port that moves.
 		s.SetPortStatus(model.PortStatus{PortID: port.ID, Status: "ACTIVE", Host: "h2"}, model.PortStatus{PortID: port.ID, Status: "DOWN", Host: "h1"})
 		flush(t, s)
-		if st, ok := s.Snapshot().PortStatus(port.ID); !ok || st.Status != "ACTIVE" || st.Host != "h2" {
-			t.Errorf("after it has moved, status of the port is %v", st)
-		}
-		s.SetPortStatus(model.PortStatus{PortID: port.ID, Status: "DOWN", Host: "h2"})
-		flush(t, s)
-		if st, ok := s.Snapshot().PortStatus(port.ID); !ok || st.Status != "DOWN" {
-			t.Errorf("after it has gone, status of the port is %v", st)
+		for host, want := range map[string]string{"h1": "DOWN", "h2": "ACTIVE"} {
+			if st, ok := s.Snapshot().PortStatus(port.ID, host); !ok || st.Status != want {
+				t.Errorf("after it has moved, status of the port on %s is %v", host, st)
+			}
 		}
 		update(t, s, func(tx *Tx) error { return tx.DeletePort(gone.ID) })
-		if _, there := s.Snapshot().PortStatus(gone.ID); there {
+		if _, there := s.Snapshot().PortStatus(gone.ID, "h1"); there {
 			t.Error("the status has outlived its port")
 		}
-		s.SetPortStatus(model.PortStatus{PortID: gone.ID, Status: "DOWN"})
-		s.ClearPortStatus(port.ID, uuid.New())
+		s.SetPortStatus(model.PortStatus{PortID: gone.ID, Status: "DOWN", Host: "h1"})
+		s.ClearPortStatus("h1", port.ID, uuid.New())
+		s.ClearPortStatus("h2", port.ID)
 		s.ClearHostStatus("id/1")
 		flush(t, s)
 		if n := s.Snapshot().state.rows[portStatuses].Len() + s.Snapshot().state.rows[hostStatuses].Len(); n != 0 {

@@ -68,7 +68,7 @@ func listUnique[T any](t *Tables, prefix string) iter.Seq[*T] {
 	}
 	tree := t.state.unique
 	return func(yield func(*T) bool) {
-		t.reads.prefixes[prefix] = struct{}{}
+		t.reads.prefixes[uniqRoot+prefix] = struct{}{}
 		it := tree.Root().Iterator()
 		it.SeekPrefix([]byte(prefix))
 		for _, r, ok := it.Next(); ok; _, r, ok = it.Next() {
@@ -110,9 +110,9 @@ func (t *Tables) Claim(port uuid.UUID) (*model.Claim, bool) {
 	return get[model.Claim](t, claims, port.String())
 }
 
-// PortStatus finds what a live controller saw of a port.
-func (t *Tables) PortStatus(port uuid.UUID) (*model.PortStatus, bool) {
-	return get[model.PortStatus](t, portStatuses, port.String())
+// PortStatus finds what a live controller saw of a port on a host.
+func (t *Tables) PortStatus(port uuid.UUID, hostname string) (*model.PortStatus, bool) {
+	return get[model.PortStatus](t, portStatuses, onHost(port, hostname))
 }
 
 // HostStatus finds what a live controller sees of a host, by its system-id.

@@ -58,19 +58,19 @@ func TestStatusVanishesWithItsReplica(t *testing.T) {
 	update(t, gone, func(tx *Tx) error {
 		return first(tx.PutNetwork(network), tx.PutPort(taken), tx.PutPort(left))
 	})
-	gone.SetPortStatus(model.PortStatus{PortID: taken.ID, Status: "ACTIVE", Host: "gone"}, model.PortStatus{PortID: left.ID, Status: "ACTIVE", Host: "gone"})
+	gone.SetPortStatus(model.PortStatus{PortID: taken.ID, Status: "ACTIVE", Host: "h1", Reason: "gone"}, model.PortStatus{PortID: left.ID, Status: "ACTIVE", Host: "h1", Reason: "gone"})
 	flush(t, gone)
 	if err := stays.ReadIndex(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stays.SetPortStatus(model.PortStatus{PortID: taken.ID, Status: "ACTIVE", Host: "stays"})
+	stays.SetPortStatus(model.PortStatus{PortID: taken.ID, Status: "ACTIVE", Host: "h1", Reason: "stays"})
 	flush(t, stays)
 	gone.Close()
 	until(t, "the status has vanished", func() bool {
-		_, there := stays.Snapshot().PortStatus(left.ID)
+		_, there := stays.Snapshot().PortStatus(left.ID, "h1")
 		return !there
 	})
-	if st, ok := stays.Snapshot().PortStatus(taken.ID); !ok || st.Host != "stays" {
+	if st, ok := stays.Snapshot().PortStatus(taken.ID, "h1"); !ok || st.Reason != "stays" {
 		t.Errorf("what the other replica has said is now %v", st)
 	}
 }
@@ -84,12 +84,12 @@ func TestLostLease(t *testing.T) {
 	update(t, a, func(tx *Tx) error {
 		return first(tx.PutNetwork(network), tx.PutPort(mine), tx.PutPort(lost))
 	})
-	a.SetPortStatus(model.PortStatus{PortID: mine.ID, Status: "ACTIVE", Host: "a"}, model.PortStatus{PortID: lost.ID, Status: "ACTIVE", Host: "a"})
+	a.SetPortStatus(model.PortStatus{PortID: mine.ID, Status: "ACTIVE", Host: "h1", Reason: "a"}, model.PortStatus{PortID: lost.ID, Status: "ACTIVE", Host: "h1", Reason: "a"})
 	flush(t, a)
 	if err := b.ReadIndex(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.SetPortStatus(model.PortStatus{PortID: lost.ID, Status: "ACTIVE", Host: "b"})
+	b.SetPortStatus(model.PortStatus{PortID: lost.ID, Status: "ACTIVE", Host: "h1", Reason: "b"})
 	flush(t, b)
 	if err := a.ReadIndex(t.Context()); err != nil {
 		t.Fatal(err)
@@ -102,10 +102,10 @@ func TestLostLease(t *testing.T) {
 	until(t, "there is a new generation", func() bool { return a.Generation() > before })
 	flush(t, a)
 	now := a.Snapshot()
-	if st, ok := now.PortStatus(mine.ID); !ok || st.Host != "a" {
+	if st, ok := now.PortStatus(mine.ID, "h1"); !ok || st.Reason != "a" {
 		t.Errorf("own status is now %v", st)
 	}
-	if st, ok := now.PortStatus(lost.ID); !ok || st.Host != "b" {
+	if st, ok := now.PortStatus(lost.ID, "h1"); !ok || st.Reason != "b" {
 		t.Errorf("the other replica's status is now %v", st)
 	}
 	if closed(revoked.Changed(Desired)) {

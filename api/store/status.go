@@ -90,11 +90,10 @@ func (s *Store) Generation() uint64 {
 
 // SetPortStatus says what this process sees of ports. It returns at once; rows are written in
 // batches, only if they differ from what was said before, and vanish when this process does. A row
-// of a port that is no more is dropped, and so is one host's word that a port is not ACTIVE when
-// another host's is that it is: the port has moved there.
+// of a port that is no more is dropped. What Nova must hear of it is committed with it.
 func (s *Store) SetPortStatus(rows ...model.PortStatus) {
 	for _, r := range rows {
-		s.status.say(tables[portStatuses], r.PortID.String(), &r, rowKey(tables[ports], r.PortID.String()))
+		s.status.say(tables[portStatuses], onHost(r.PortID, r.Host), &r, rowKey(tables[ports], r.PortID.String()))
 	}
 }
 
@@ -105,10 +104,10 @@ func (s *Store) SetHostStatus(rows ...model.HostStatus) {
 	}
 }
 
-// ClearPortStatus takes back what was said of ports.
-func (s *Store) ClearPortStatus(ports ...uuid.UUID) {
+// ClearPortStatus takes back what was said of ports on a host.
+func (s *Store) ClearPortStatus(hostname string, ports ...uuid.UUID) {
 	for _, id := range ports {
-		s.status.say(tables[portStatuses], id.String(), nil, "")
+		s.status.say(tables[portStatuses], onHost(id, hostname), nil, "")
 	}
 }
 
@@ -150,20 +149,8 @@ func (w *statusWriter) say(t *table, key string, value any, needs string) {
 	if said, ok := w.rows[etcdKey]; ok && string(said.encoded) == string(r.encoded) {
 		return
 	}
-	if p, ok := value.(*model.PortStatus); ok && w.moved(etcdKey, p) {
-		return
-	}
 	w.rows[etcdKey] = r
 	w.due(etcdKey, r)
-}
-
-// moved says whether a port that next is not ACTIVE on its host is so on another; mu is held.
-func (w *statusWriter) moved(etcdKey string, next *model.PortStatus) bool {
-	last, _ := w.store.Snapshot().PortStatus(next.PortID)
-	if said, ok := w.rows[etcdKey]; ok {
-		last, _ = said.value.(*model.PortStatus)
-	}
-	return next.Status != model.StatusActive && last != nil && last.Status == model.StatusActive && last.Host != next.Host
 }
 
 // yield forgets a row that another process has written since: it knows better now.
@@ -252,11 +239,11 @@ func (w *statusWriter) flush(ctx context.Context) error {
 	compares := make([]compare, 0, len(batch)+1)
 	ops := make([]op, 0, len(batch)+1)
 	changes := make([]change, 0, len(batch))
-	snapshot := w.store.Snapshot().state
+	snapshot := &w.store.Snapshot().Tables
 	for key, r := range batch {
 		if r.needs != "" {
 			t, id, _ := parseRowKey(r.needs)
-			if _, there := snapshot.row(t.number, id); !there {
+			if _, there := snapshot.state.row(t.number, id); !there {
 				r.gone = true
 				continue
 			}
@@ -264,6 +251,12 @@ func (w *statusWriter) flush(ctx context.Context) error {
 		}
 		ops = append(ops, op{key: key, value: r.encoded, lease: lease})
 		changes = append(changes, r.change)
+		if e, err := w.event(snapshot, r); err != nil {
+			return err
+		} else if e != nil {
+			ops = append(ops, op{key: rowKey(e.table, e.key), value: e.encoded})
+			changes = append(changes, e.change)
+		}
 	}
 	if len(ops) > 0 {
 		// The process's own key makes sure that there is a revision even if all that is
@@ -286,6 +279,20 @@ func (w *statusWriter) flush(ctx context.Context) error {
 	}
 	w.written(batch)
 	return nil
+}
+
+// event is the row of what Nova must hear of a status; nil for nothing.
+func (w *statusWriter) event(t *Tables, r *statusRow) (*write, error) {
+	said, ok := r.value.(*model.PortStatus)
+	if !ok || !w.store.events.Load() {
+		return nil, nil
+	}
+	e, err := plugEvent(t, said)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	kept, encoded, err := tables[events].copy(e)
+	return &write{change: change{table: tables[events], key: e.ID.String(), value: kept}, encoded: encoded}, err
 }
 
 // written takes off the list what has been written and not said anew since.

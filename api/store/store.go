@@ -38,6 +38,7 @@ type Store struct {
 	snapshot atomic.Pointer[Snapshot]
 	tries    atomic.Int64
 	outdated atomic.Bool // a newer program has migrated the store
+	events   atomic.Bool // Nova is told of changes
 
 	mu      sync.Mutex // one applies to the snapshot at a time; guards what follows
 	pending map[Revision][]change
@@ -110,7 +111,7 @@ const mostAttempts = 1000
 func (s *Store) Update(ctx context.Context, f func(*Tx) error) (Revision, error) {
 	newest := s.backend.alone()
 	for attempt := 0; ; attempt++ {
-		tx := newTx(s.Snapshot().state)
+		tx := newTx(s.Snapshot().state, s.events.Load())
 		err := f(tx)
 		if err == nil {
 			err = tx.verify()
@@ -184,7 +185,7 @@ func (s *Store) pause(ctx context.Context, attempt int) error {
 // they would be. The revisions of after are negative and never seen again.
 func (s *Store) Try(f func(*Tx) error) (before, after *Snapshot, err error) {
 	before = s.Snapshot()
-	tx := newTx(before.state)
+	tx := newTx(before.state, false)
 	if err := f(tx); err != nil {
 		return nil, nil, err
 	}

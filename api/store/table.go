@@ -19,6 +19,8 @@ const (
 	// Status tables hold what was seen of ports and hosts. Their rows vanish with the process
 	// that wrote them.
 	Status
+	// Outbox tables hold what others are still to be told.
+	Outbox
 
 	kindCount
 )
@@ -32,6 +34,8 @@ func (k Kind) String() string {
 		return "location"
 	case Status:
 		return "status"
+	case Outbox:
+		return "outbox"
 	}
 	return fmt.Sprintf("kind %d", int(k))
 }
@@ -55,6 +59,7 @@ type table struct {
 
 	children   func(any) []string
 	dependants []tableNumber
+	below      []tableNumber
 }
 
 // reference names a row that another row needs.
@@ -81,6 +86,9 @@ type declaration[T any] struct {
 	dependants []tableNumber
 	// project is whose row it is, where a project's rows are counted.
 	project func(*T) string
+	// below are tables whose rows go together with this one if their keys are its own, a slash, and
+	// more.
+	below []tableNumber
 	// network is the network whose NetworkRevision the row counts to; Nil for none.
 	network func(*edit, *T) uuid.UUID
 }
@@ -92,6 +100,7 @@ func declare[T any](number tableNumber, d declaration[T]) *table {
 		kind:       d.kind,
 		key:        func(row any) string { return d.key(row.(*T)) },
 		dependants: d.dependants,
+		below:      d.below,
 		unique:     lift(d.unique),
 		index:      lift(d.index),
 		references: lift(d.references),

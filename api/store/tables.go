@@ -17,10 +17,12 @@ const (
 	subnets
 	ports
 	quotas
+	bindings
 	hosts
 	claims
 	portStatuses
 	hostStatuses
+	events
 
 	tableCount
 )
@@ -90,9 +92,21 @@ var tables = [tableCount]*table{
 			}
 			return refs
 		},
-		dependants: []tableNumber{claims, portStatuses},
+		dependants: []tableNumber{claims},
+		below:      []tableNumber{bindings, portStatuses},
 		project:    func(p *model.Port) string { return p.ProjectID },
 		network:    func(_ *edit, p *model.Port) uuid.UUID { return p.NetworkID },
+	}),
+
+	bindings: declare(bindings, declaration[model.Binding]{
+		name:  "binding",
+		kind:  Desired,
+		key:   func(b *model.Binding) string { return onHost(b.PortID, b.Host) },
+		index: func(b *model.Binding) []string { return []string{bindingsInPrefix(b.NetworkID)} },
+		references: func(b *model.Binding) []reference {
+			return []reference{{ports, b.PortID.String()}}
+		},
+		network: func(_ *edit, b *model.Binding) uuid.UUID { return b.NetworkID },
 	}),
 
 	quotas: declare(quotas, declaration[model.Quota]{
@@ -134,13 +148,19 @@ var tables = [tableCount]*table{
 	portStatuses: declare(portStatuses, declaration[model.PortStatus]{
 		name: "port-status",
 		kind: Status,
-		key:  func(s *model.PortStatus) string { return s.PortID.String() },
+		key:  func(s *model.PortStatus) string { return onHost(s.PortID, s.Host) },
 	}),
 
 	hostStatuses: declare(hostStatuses, declaration[model.HostStatus]{
 		name: "host-status",
 		kind: Status,
 		key:  func(s *model.HostStatus) string { return url.PathEscape(s.ID) },
+	}),
+
+	events: declare(events, declaration[model.Event]{
+		name: "event",
+		kind: Outbox,
+		key:  func(e *model.Event) string { return e.ID.String() },
 	}),
 }
 
@@ -153,6 +173,13 @@ func tableNamed(name string) *table {
 	}
 	return nil
 }
+
+// onHost is the key of a row about a port on one host.
+func onHost(port uuid.UUID, hostname string) string {
+	return portPrefix(port) + url.PathEscape(hostname)
+}
+
+func portPrefix(port uuid.UUID) string { return port.String() + "/" }
 
 // Unique keys, without uniqRoot. Every prefix ends in a slash and no part contains one.
 
@@ -195,6 +222,7 @@ func segmentKey(s model.Segment) string {
 
 // Index prefixes; the row's own key follows.
 
-func portsOnPrefix(hostname string) string  { return "port-on/" + url.PathEscape(hostname) + "/" }
-func devicePrefix(deviceID string) string   { return "port-of/" + url.PathEscape(deviceID) + "/" }
-func claimsOnPrefix(hostname string) string { return "claim-on/" + url.PathEscape(hostname) + "/" }
+func portsOnPrefix(hostname string) string      { return "port-on/" + url.PathEscape(hostname) + "/" }
+func devicePrefix(deviceID string) string       { return "port-of/" + url.PathEscape(deviceID) + "/" }
+func claimsOnPrefix(hostname string) string     { return "claim-on/" + url.PathEscape(hostname) + "/" }
+func bindingsInPrefix(network uuid.UUID) string { return "binding-in/" + network.String() + "/" }

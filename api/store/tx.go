@@ -17,6 +17,7 @@ import (
 type Tx struct {
 	Tables
 	base   *state
+	events bool              // Nova is told
 	writes map[string]*write // by etcd key
 	order  []*write
 }
@@ -28,8 +29,9 @@ type write struct {
 	blind   bool   // a dependant, which goes whatever it holds by then
 }
 
-func newTx(base *state) *Tx {
+func newTx(base *state, events bool) *Tx {
 	return &Tx{
+		events: events,
 		Tables: Tables{state: base, reads: newReads(base)},
 		base:   base,
 		writes: map[string]*write{},
@@ -69,6 +71,13 @@ func (tx *Tx) drop(n tableNumber, key string) error {
 	for _, dependant := range t.dependants {
 		tx.write(&write{change: change{table: tables[dependant], key: key}, blind: true})
 	}
+	for _, below := range t.below {
+		prefix := key + "/"
+		tx.reads.prefixes[rowKey(tables[below], prefix)] = struct{}{}
+		for row := range walkUnder(tx.state.rows[below], prefix) {
+			tx.write(&write{change: change{table: tables[below], key: row}, blind: true})
+		}
+	}
 	return nil
 }
 
@@ -102,7 +111,7 @@ func (tx *Tx) verify() error {
 			continue
 		}
 		for _, prefix := range w.table.children(old.value) {
-			tx.reads.prefixes[prefix] = struct{}{}
+			tx.reads.prefixes[uniqRoot+prefix] = struct{}{}
 			if child, there := tx.state.anyUnder(prefix); there {
 				return &InUseError{Table: w.table.name, Key: w.key, By: child.table.name, ByKey: child.key}
 			}
@@ -160,7 +169,7 @@ type reads struct {
 	base     *state
 	rows     map[string]Revision // etcd key of a row → its revision, 0: it was not there
 	absent   map[string]struct{} // unique keys that nobody had
-	prefixes map[string]struct{} // prefixes of unique keys that were listed
+	prefixes map[string]struct{} // prefixes of etcd keys that were listed
 }
 
 func newReads(base *state) *reads {
@@ -195,7 +204,7 @@ func (r *reads) compares() []compare {
 		all = append(all, compare{key: uniqRoot + key, test: revisionIs})
 	}
 	for prefix := range r.prefixes {
-		all = append(all, compare{key: uniqRoot + prefix, test: noneNewer, revision: r.base.revision})
+		all = append(all, compare{key: prefix, test: noneNewer, revision: r.base.revision})
 	}
 	return all
 }
@@ -206,10 +215,6 @@ func (tx *Tx) PutNetwork(n *model.Network) error { return tx.put(networks, n) }
 // PutSubnet writes a subnet. Its network must exist ([*ReferenceError]) and have no other subnet
 // with the same CIDR ([*UniqueError]).
 func (tx *Tx) PutSubnet(s *model.Subnet) error { return tx.put(subnets, s) }
-
-// PutPort writes a port. Its MAC must be free in its network and its addresses in their subnets,
-// and a network has one DHCP port: [*UniqueError].
-func (tx *Tx) PutPort(p *model.Port) error { return tx.put(ports, p) }
 
 // PutHost writes a host. Its hostname must be no other host's: [*UniqueError].
 func (tx *Tx) PutHost(h *model.Host) error { return tx.put(hosts, h) }
@@ -224,9 +229,6 @@ func (tx *Tx) DeleteNetwork(id uuid.UUID) error { return tx.drop(networks, id.St
 // DeleteSubnet deletes a subnet, of which no port may have an address when the function ends:
 // [*InUseError]. [ErrNotFound] when there is none.
 func (tx *Tx) DeleteSubnet(id uuid.UUID) error { return tx.drop(subnets, id.String()) }
-
-// DeletePort deletes a port with its claim and status. [ErrNotFound] when there is none.
-func (tx *Tx) DeletePort(id uuid.UUID) error { return tx.drop(ports, id.String()) }
 
 // DeleteHost deletes a host with its status. [ErrNotFound] when there is none.
 func (tx *Tx) DeleteHost(systemID string) error { return tx.drop(hosts, url.PathEscape(systemID)) }

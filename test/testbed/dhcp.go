@@ -52,7 +52,7 @@ func (vm *VM) DHCP() (Lease, error) {
 type DHCPClient struct {
 	vm      *VM
 	process *Process
-	events  chan map[string]string // closed at its end
+	events  <-chan map[string]string // closed at its end
 }
 
 // leaseTimeout covers five requests of udhcpc, a second apart, and a busy machine.
@@ -74,8 +74,7 @@ func (vm *VM) StartDHCP() (*DHCPClient, Lease, error) {
 	if err := errors.Join(err, w.Close()); err != nil {
 		return nil, Lease{}, errors.Join(fmt.Errorf("vm %s: %w", vm.Name, err), r.Close())
 	}
-	c := &DHCPClient{vm: vm, process: p, events: make(chan map[string]string, 64)}
-	go c.read(r)
+	c := &DHCPClient{vm: vm, process: p, events: readEvents(r)}
 	lease, err := c.await("bound")
 	if err != nil {
 		return nil, Lease{}, errors.Join(err, c.Stop())
@@ -103,23 +102,28 @@ func (c *DHCPClient) Release() error {
 // Stop ends the client. eth0 keeps what it has.
 func (c *DHCPClient) Stop() error { return c.process.Kill() }
 
-// read collects what the script prints: an event's lines of name=value, the last being "end".
-func (c *DHCPClient) read(r io.ReadCloser) {
-	defer r.Close()
-	defer close(c.events)
-	event := map[string]string{}
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), "=")
-		event[name] = value
-		if name != "end" {
-			continue
+// readEvents collects what a client's script prints: an event's lines of name=value, the last being
+// "end". The channel is closed at the end.
+func readEvents(r io.ReadCloser) <-chan map[string]string {
+	events := make(chan map[string]string, 64)
+	go func() {
+		defer r.Close()
+		defer close(events)
+		event := map[string]string{}
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			name, value, _ := strings.Cut(lines.Text(), "=")
+			event[name] = value
+			if name != "end" {
+				continue
+			}
+			select {
+			case events <- event:
+			default: // nobody asked for so many
+			}
+			event = map[string]string{}
 		}
-		select {
-		case c.events <- event:
-		default: // nobody asked for so many
-		}
-		event = map[string]string{}
-	}
+	}()
+	return events
 }
 
 func (c *DHCPClient) await(want string) (Lease, error) {

@@ -26,6 +26,7 @@ import (
 	"github.com/tunbridge/tunbridge/api"
 	"github.com/tunbridge/tunbridge/api/store"
 	"github.com/tunbridge/tunbridge/controller"
+	"github.com/tunbridge/tunbridge/flows"
 )
 
 // serve runs the controller. Its fields are the keys of the configuration file.
@@ -50,6 +51,7 @@ type serve struct {
 	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
 	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
 	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
+	PuntRate          int             `help:"Packets per second of one port that are answered here (DHCP, router advertisements, metadata), and half of how many at once." default:"500"`
 	ProbeInterval     time.Duration   `help:"How often tunnels between hosts that share a network are tried; 0 for never." default:"10s"`
 	networkKeys
 	quotaKeys
@@ -93,10 +95,10 @@ func (s *serve) Run() error {
 	}
 	defer truth.Close()
 
-	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain, Metadata: machines})
+	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain, Metadata: machines, PuntRate: s.PuntRate})
 	ctl := controller.New(controller.Options{
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
-		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval,
+		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval, PuntRate: s.PuntRate,
 	})
 	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas})
 
@@ -132,7 +134,7 @@ func (s *serve) Run() error {
 		if err != nil {
 			return fmt.Errorf("metrics-listen: %w", err)
 		}
-		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl, truth)) })
+		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl, truth, handlers)) })
 	}
 	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
 	err = g.Wait()
@@ -158,6 +160,12 @@ func (s *serve) check() error {
 	}
 	if s.ProbeInterval != 0 && s.ProbeInterval < time.Second {
 		return fmt.Errorf("probe-interval: %s is too short: want 1s or more, or 0 for never", s.ProbeInterval)
+	}
+	if s.DHCPLeaseDuration != -1 && (s.DHCPLeaseDuration < 1 || s.DHCPLeaseDuration >= 1<<32-1) {
+		return fmt.Errorf("dhcp-lease-duration: %d: want seconds, or -1 for ever", s.DHCPLeaseDuration)
+	}
+	if s.PuntRate < 10 || s.PuntRate > 1_000_000 {
+		return fmt.Errorf("punt-rate: %d: want 10 to 1000000 packets per second: a guest that starts sends as many at once", s.PuntRate)
 	}
 	plain := map[string]string{"api-listen": s.APIListen, "metrics-listen": s.MetricsListen}
 	if rest, ok := strings.CutPrefix(s.AdminListen, "tcp:"); ok {
@@ -283,8 +291,16 @@ func admin(ctl *controller.Controller) http.Handler {
 	return mux
 }
 
-func metrics(ctl *controller.Controller, truth *store.Store) http.Handler {
+// metrics are those of the controller, and of the handlers that have some.
+func metrics(ctl *controller.Controller, truth *store.Store, handlers map[flows.Op]flows.Handler) http.Handler {
 	registry := prometheus.NewRegistry()
+	known := map[prometheus.Collector]bool{}
+	for _, h := range handlers {
+		if c, ok := h.(prometheus.Collector); ok && !known[c] {
+			known[c] = true
+			registry.MustRegister(c)
+		}
+	}
 	registry.MustRegister(ctl, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

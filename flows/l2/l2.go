@@ -17,12 +17,16 @@
 package l2
 
 import (
+	"cmp"
+
 	"github.com/tunbridge/tunbridge/flows"
 	of "github.com/tunbridge/tunbridge/flows/openflow"
 )
 
 // Feature emits the flows of this package.
-type Feature struct{}
+type Feature struct {
+	PuntRate int // packets per second that a port may have punted; 0: flows.PuntRate
+}
 
 var _ flows.Feature = Feature{}
 
@@ -30,7 +34,7 @@ var _ flows.Feature = Feature{}
 func (Feature) Owner() flows.Owner { return flows.OwnerL2 }
 
 // Compile emits what the host has always, and what its networks and their local ports need.
-func (Feature) Compile(v *flows.View, e *flows.Emitter) {
+func (f Feature) Compile(v *flows.View, e *flows.Emitter) {
 	host := flows.Object{Kind: flows.KindHost, ID: flows.HostID(v.Host.ID)}
 	e.Scope(host, v.Ports.PatchTun, func(e *flows.Emitter) {
 		fixed(e)
@@ -39,7 +43,7 @@ func (Feature) Compile(v *flows.View, e *flows.Emitter) {
 	})
 	for _, n := range v.Networks {
 		e.Scope(flows.Object{Kind: flows.KindNetwork, ID: n.ID}, networkDeps{n, v.Ports.PatchTun}, func(e *flows.Emitter) {
-			network(e, n, v.Ports.PatchTun)
+			network(e, n, v.Ports.PatchTun, uint32(cmp.Or(f.PuntRate, flows.PuntRate)))
 		})
 	}
 }

@@ -17,6 +17,7 @@ type domain struct {
 	uplink    uint32      // to the network's other hosts: the patch to br-tun or to the provider bridge; 0: there is no way
 	flood     flows.Flood // all members
 	unknown   flows.Flood // those that unicast to an unknown MAC reaches; none unless a VIF here has no port security
+	puntRate  uint32
 }
 
 func (d *domain) net() of.FieldValue { return flows.RegNet.Is(uint64(d.localVLAN)) }
@@ -25,8 +26,8 @@ func (d *domain) net() of.FieldValue { return flows.RegNet.Is(uint64(d.localVLAN
 func (d *domain) learns() bool { return d.unknown != flows.Flood{} }
 
 // network emits a network's flood set, its way to other hosts, and its ports.
-func network(e *flows.Emitter, n *flows.Network, patchTun uint32) {
-	d := domain{localVLAN: n.LocalVLAN, uplink: n.Uplink}
+func network(e *flows.Emitter, n *flows.Network, patchTun, puntRate uint32) {
+	d := domain{localVLAN: n.LocalVLAN, uplink: n.Uplink, puntRate: puntRate}
 	if n.Segment.Overlay() {
 		d.uplink = patchTun
 	}
@@ -119,7 +120,7 @@ func port(e *flows.Emitter, p *flows.LocalPort, d *domain) {
 	e.Flow(flows.Classify, 100, of.MustMatch(of.InPort.Is(uint64(p.OFPort)), of.VlanVID.Is(0)),
 		of.ApplyGoto(first.Number, flows.RegPort.Set(uint64(p.Key)), flows.RegNet.Set(uint64(d.localVLAN))), "the port's VIF, untagged")
 
-	e.Meter(flows.BrInt, flows.Meter{ID: p.Key, Rate: flows.PuntRate, Burst: flows.PuntBurst})
+	e.Meter(flows.BrInt, flows.Meter{ID: p.Key, Rate: d.puntRate, Burst: d.puntRate * flows.PuntBurst / flows.PuntRate})
 	e.Flow(flows.PuntMeter, 100, of.MustMatch(key),
 		of.Apply(of.Meter{ID: p.Key}, of.Controller{MaxLen: 0xffff, UserData: flows.AppendUserdata(nil, p.Key, p.Generation)}), "the port's VIF may ask the controller, within its meter")
 

@@ -40,7 +40,7 @@ func getResources(w http.ResponseWriter, r *http.Request) error {
 		Links      []link `json:"links"`
 	}
 	var entries []entry
-	for _, s := range model.Schemas() {
+	for _, s := range model.Core() {
 		entries = append(entries, entry{s.Name, s.Collection, []link{{"self", base(r) + "/v2.0/" + s.Collection}}})
 	}
 	writeJSON(w, http.StatusOK, map[string][]entry{"resources": entries})

@@ -61,6 +61,9 @@ func (s *Server) tables(r *http.Request) (*store.Tables, error) {
 // lookup finds what the caller may know of by the id in the path. A name is not found, so that clients
 // go on to ask for it by name.
 func (h handlers) lookup(t *store.Tables, c *Caller, id string) (view, error) {
+	if h.rules().get == AccessAdmin && !c.Admin {
+		return nil, errNoRoute // not even whether it exists
+	}
 	parsed, err := model.ParseUUID(id)
 	if err != nil {
 		return nil, notFound(h.schema(), model.Quote(id))
@@ -157,7 +160,7 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 			all = append(all, v)
 		}
 	}
-	if len(q.sort) == 1 { // by id, which most ask for
+	if len(q.sort) == 1 && s.Attribute("id") != nil { // by id, which most ask for
 		slices.SortFunc(all, func(x, y view) int { return slices.Compare(x.Row().ID[:], y.Row().ID[:]) })
 	} else {
 		slices.SortFunc(all, func(x, y view) int { return s.Compare(q.sort, x, y) })

@@ -39,6 +39,9 @@ func (networks) derive(t *store.Tables, v view) {
 	n := v.(*model.NetworkView)
 	n.Status = model.StatusActive
 	n.L2Adjacency = true
+	if _, ok := t.DHCPPort(n.ID); ok {
+		n.AvailabilityZones = t.Zones()
+	}
 	for s := range t.SubnetsOf(n.ID) {
 		n.Subnets = append(n.Subnets, s.ID)
 	}
@@ -80,6 +83,9 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 		return uuid.Nil, err
 	}
 	if err := c.authorize("create", model.Networks, n.rules().create, networkTarget(c, row), clauses(model.Create, in)...); err != nil {
+		return uuid.Nil, err
+	}
+	if err := checkZones(&tx.Tables, row.AvailabilityZoneHints); err != nil {
 		return uuid.Nil, err
 	}
 	numbered := in.Given("provider:segmentation_id") && !in.Null("provider:segmentation_id")

@@ -57,8 +57,10 @@ func (s *Server) declareRoutes() []Route {
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}
-	routes = append(routes, s.quotaRoutes()...)
-	return append(routes, bindingRoutes(s)...)
+	for _, more := range [][]Route{s.quotaRoutes(), s.agentRoutes(), s.zoneRoutes(), bindingRoutes(s)} {
+		routes = append(routes, more...)
+	}
+	return routes
 }
 
 func newRouter(routes []Route) *mux.Router {

@@ -23,6 +23,7 @@ const (
 	keyEncapTypes     = "tunbridge-encap-types"
 	keyBridgeMappings = "tunbridge-bridge-mappings"
 	keyDatapathType   = "tunbridge-datapath-type"
+	keyZone           = "tunbridge-availability-zone"
 	keyAdopt          = "tunbridge-adopt"
 	keyLocalManager   = "tunbridge-local-manager"
 )
@@ -59,7 +60,7 @@ const (
 // hostRow reads what the host says of itself. remote is the address it dialled from.
 func hostRow(o *ovsdb.OpenVSwitch, remote netip.Addr) (*model.Host, error) {
 	ids := o.ExternalIDs
-	h := &model.Host{ID: ids[keySystemID], Hostname: ids[keyHostname], DatapathType: ids[keyDatapathType]}
+	h := &model.Host{ID: ids[keySystemID], Hostname: ids[keyHostname], DatapathType: ids[keyDatapathType], AvailabilityZone: ids[keyZone]}
 	if h.ID == "" {
 		return nil, fmt.Errorf("external_ids:%s is not set in its Open_vSwitch row: start Open vSwitch with its own start script, or set it", keySystemID)
 	}

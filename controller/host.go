@@ -194,7 +194,11 @@ func (h *host) enrol(ctx context.Context) error {
 			}
 		}
 	}
-	if have, ok := h.c.o.Store.Snapshot().Host(h.id); !ok || !reflect.DeepEqual(have, row) {
+	have, ok := h.c.o.Store.Snapshot().Host(h.id)
+	if row.EnrolledAt = time.Now().UTC().Round(0); ok {
+		row.EnrolledAt = have.EnrolledAt
+	}
+	if !ok || !reflect.DeepEqual(have, row) {
 		if _, err := h.c.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.PutHost(row) }); err != nil {
 			return fmt.Errorf("enrol: %w", err)
 		}

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -170,15 +171,7 @@ func FuzzBody(f *testing.F) {
 					if in, err = s.Decode(op, o); err != nil {
 						break
 					}
-					var view any
-					switch s {
-					case Networks:
-						view = &NetworkView{Network: new(Network)}
-					case Subnets:
-						view = &SubnetView{Subnet: new(Subnet)}
-					case Ports:
-						view = &PortView{Port: new(Port)}
-					}
+					view := s.empty()
 					in.Apply(view)
 					if text := s.Append(nil, view, s.Shown(nil, true)); !json.Valid(text) {
 						t.Fatalf("no JSON: %s", text)
@@ -191,6 +184,17 @@ func FuzzBody(f *testing.F) {
 			}
 		}
 	})
+}
+
+// empty is a view whose row has nothing.
+func (s *Schema) empty() any {
+	v := reflect.New(s.view)
+	for i := range s.view.NumField() {
+		if f := v.Elem().Field(i); s.view.Field(i).Anonymous && f.Kind() == reflect.Pointer {
+			f.Set(reflect.New(f.Type().Elem()))
+		}
+	}
+	return v.Interface()
 }
 
 func BenchmarkAppendPort(b *testing.B) {

@@ -10,9 +10,14 @@ type Extension struct {
 
 // Extensions are those that attributes or the API's behaviour belong to, in the order they are listed.
 var Extensions = []Extension{
+	{"agent", "agent", "The hosts, and whether they answer.", "2013-02-03T10:00:00-00:00", true},
+	{"agent_sort_key", "Agent Sort Key", "Agents can be sorted.", "2013-02-03T10:00:00-00:00", true},
 	{"allowed-address-pairs", "Allowed Address Pairs", "Addresses beside its own that a port may send from.", "2013-07-23T10:00:00-00:00", true},
+	{"availability_zone", "Availability Zone", "Names that hosts share.", "2015-01-01T10:00:00-00:00", true},
+	{"availability_zone_filter", "Availability Zone Filter Extension", "Availability zones can be filtered.", "2018-06-22T10:00:00-00:00", true},
 	{"binding", "Port Binding", "The host a port is bound to and how it is plugged there.", "2014-02-03T10:00:00-00:00", true},
 	{"binding-extended", "Port Bindings Extended", "A port is bound to more than one host while it migrates.", "2017-07-17T10:00:00-00:00", true},
+	{"dhcp_agent_scheduler", "DHCP Agent Scheduler", "Which hosts answer DHCP for a network.", "2013-02-07T10:00:00-00:00", true},
 	{"dns-integration", "DNS Integration", "Host names of ports and domains of networks.", "2015-08-15T18:00:00-00:00", false},
 	{"empty-string-filtering", "Empty String Filtering Extension", "Lists can be filtered by empty strings.", "2018-05-01T10:00:00-00:00", true},
 	{"external-net", "Neutron external network", "Marks networks that lead outside.", "2013-01-14T10:00:00-00:00", true},
@@ -23,6 +28,7 @@ var Extensions = []Extension{
 	{"l2_adjacency", "L2 Adjacency", "Whether all ports of a network share one broadcast domain.", "2016-04-12T16:00:00-00:00", true},
 	{"net-mtu", "Network MTU", "The MTU of a network.", "2015-03-25T10:00:00-00:00", true},
 	{"net-mtu-writable", "Network MTU (writable)", "The MTU of a network can be set.", "2017-07-12T00:00:00-00:00", true},
+	{"network_availability_zone", "Network Availability Zone", "Zones can be named for a network.", "2015-01-01T10:00:00-00:00", true},
 	{"pagination", "Pagination support", "Lists can be read in pages.", "2016-06-12T00:00:00-00:00", true},
 	{"port-security", "Port Security", "Ports send from their own addresses only.", "2012-07-23T10:00:00-00:00", true},
 	{"project-id", "project_id field enabled", "Resources show project_id beside tenant_id.", "2016-09-09T09:09:09-09:09", true},

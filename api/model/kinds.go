@@ -160,6 +160,10 @@ var kinds = map[reflect.Type]kind{
 			return func(t time.Time) bool { return same(t.Truncate(time.Second)) }, err
 		},
 	},
+	reflect.TypeFor[Moment](): typed[Moment]{
+		name: "time", write: appendMoment,
+		order: func(x, y Moment) int { return time.Time(x).Compare(time.Time(y)) },
+	},
 	reflect.TypeFor[[]string](): typed[[]string]{
 		name: "strings", read: readStrings,
 		write: func(b []byte, l []string) []byte { return appendList(b, l, AppendString) },

@@ -53,8 +53,11 @@ type Host struct {
 	EncapIPGuessed bool // no tunbridge-encap-ip was given: the address it dialled from
 	EncapTypes     []string
 	BridgeMappings map[string]string
-	DatapathType   string // that it asks for; "" is any
-	Datapath       string // the datapath type in use
+	// AvailabilityZone is external_ids:tunbridge-availability-zone; "" is DefaultZone.
+	AvailabilityZone string    `json:",omitempty"`
+	EnrolledAt       time.Time // when it came first
+	DatapathType     string    // that it asks for; "" is any
+	Datapath         string    // the datapath type in use
 }
 
 // Claim says which host has a port's VIF where its bindings leave that open (table kind: location): it

@@ -20,6 +20,9 @@ type Network struct {
 	PortSecurityEnabled bool `api:"port_security_enabled,post,put,default=true,ext=port-security"`
 	// DNSDomain is the domain of the network's ports, fully qualified with its final dot, or "".
 	DNSDomain string `api:"dns_domain,post,put,form=fqdn,max=255,filter,sort,ext=dns-integration"`
+	// AvailabilityZoneHints are the zones that its creator wants it in. DHCP is answered wherever the
+	// network has a port, so that they need only be known.
+	AvailabilityZoneHints []string `api:"availability_zone_hints,post,filter,ext=network_availability_zone"`
 	// Segment says how the network's frames are told apart on the wire.
 	Segment Segment `api:",inline"`
 }
@@ -31,6 +34,8 @@ type NetworkView struct {
 	Status string `api:"status,filter,sort"`
 	// Subnets are the ids of the network's subnets.
 	Subnets []uuid.UUID `api:"subnets"`
+	// AvailabilityZones are the zones where its DHCP is answered: all, as soon as it has any.
+	AvailabilityZones []string `api:"availability_zones,ext=network_availability_zone"`
 	// L2Adjacency is true: all ports of the network share one broadcast domain.
 	L2Adjacency bool `api:"l2_adjacency,ext=l2_adjacency"`
 }

@@ -78,8 +78,13 @@ const (
 	PolicyNetworkOwnerDevice Policy = "network-owner-device" // so of what begins with network:
 )
 
-// Schemas are all resources, in the order of the API's index.
-func Schemas() []*Schema { return []*Schema{Networks, Subnets, Ports} }
+// Core are the resources of the API's core, in the order of its index.
+func Core() []*Schema { return []*Schema{Networks, Subnets, Ports} }
+
+// Schemas are all resources.
+func Schemas() []*Schema {
+	return append(Core(), Quotas, Agents, AvailabilityZones)
+}
 
 // Attribute returns the attribute of that name or older name, or nil.
 func (s *Schema) Attribute(name string) *Attribute { return s.byName[name] }

@@ -138,7 +138,7 @@ func TestStoredForm(t *testing.T) {
 		value any
 		keys  string
 	}{
-		{Network{}, "AdminStateUp CreatedAt DNSDomain Description External ID MTU Name PortSecurityEnabled ProjectID RevisionNumber Segment Shared Tags UpdatedAt"},
+		{Network{}, "AdminStateUp AvailabilityZoneHints CreatedAt DNSDomain Description External ID MTU Name PortSecurityEnabled ProjectID RevisionNumber Segment Shared Tags UpdatedAt"},
 		{Subnet{}, "AllocationPools CIDR CreatedAt DNSNameservers Description EnableDHCP GatewayIP HostRoutes ID IPVersion IPv6AddressMode IPv6RAMode Name NetworkID ProjectID RevisionNumber Tags UpdatedAt"},
 		{Port{}, "AdminStateUp AllowedAddressPairs CreatedAt DNSName Description DeviceID DeviceOwner ExtraDHCPOpts FixedIPs HostID ID MACAddress Name NetworkID PortSecurityEnabled ProjectID RevisionNumber Tags UpdatedAt VNICType"},
 	} {

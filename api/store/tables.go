@@ -17,6 +17,7 @@ const (
 	subnets
 	ports
 	quotas
+	agents
 	bindings
 	hosts
 	claims
@@ -115,6 +116,12 @@ var tables = [tableCount]*table{
 		key:  func(q *model.Quota) string { return url.PathEscape(q.ProjectID) },
 	}),
 
+	agents: declare(agents, declaration[model.Agent]{
+		name: "agent",
+		kind: Desired,
+		key:  func(a *model.Agent) string { return a.ID.String() },
+	}),
+
 	hosts: declare(hosts, declaration[model.Host]{
 		name: "host",
 		kind: Location,
@@ -126,6 +133,7 @@ var tables = [tableCount]*table{
 			}
 			return []string{hostnameKey(h.Hostname)}
 		},
+		index:      func(h *model.Host) []string { return []string{zonePrefix(h.Zone())} },
 		dependants: []tableNumber{hostStatuses},
 	}),
 
@@ -222,7 +230,10 @@ func segmentKey(s model.Segment) string {
 
 // Index prefixes; the row's own key follows.
 
+const zoneRoot = "host-in/"
+
 func portsOnPrefix(hostname string) string      { return "port-on/" + url.PathEscape(hostname) + "/" }
 func devicePrefix(deviceID string) string       { return "port-of/" + url.PathEscape(deviceID) + "/" }
+func zonePrefix(zone string) string             { return zoneRoot + url.PathEscape(zone) + "/" }
 func claimsOnPrefix(hostname string) string     { return "claim-on/" + url.PathEscape(hostname) + "/" }
 func bindingsInPrefix(network uuid.UUID) string { return "binding-in/" + network.String() + "/" }

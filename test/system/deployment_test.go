@@ -329,6 +329,31 @@ func (d *deployment) addNetwork(name, cidr string) *network {
 	return &made.Network
 }
 
+// allTypes are the network types.
+var allTypes = []string{"vxlan", "gre", "geneve", "vlan", "flat", "local"}
+
+// physical is the physical network of flat and vlan networks.
+const physical = "physnet1"
+
+// networkOf makes a network of a type, with subnets.
+func (d *deployment) networkOf(networkType, name string, cidrs ...string) *network {
+	d.t.Helper()
+	body := object{"name": name, "provider:network_type": networkType}
+	if networkType == "vlan" || networkType == "flat" {
+		body["provider:physical_network"] = physical
+	}
+	var made struct{ Network network }
+	d.must(http.MethodPost, "/v2.0/networks", object{"network": body}, &made)
+	for _, cidr := range cidrs {
+		version := 4
+		if strings.Contains(cidr, ":") {
+			version = 6
+		}
+		d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": version, "cidr": cidr}}, nil)
+	}
+	return &made.Network
+}
+
 // addPort makes a port bound to a host; "" for none.
 func (d *deployment) addPort(n *network, host string) *port {
 	d.t.Helper()

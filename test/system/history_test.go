@@ -1,6 +1,7 @@
 package system
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -20,8 +21,10 @@ import (
 type world struct {
 	*deployment
 	hosts    []*testbed.CheapHost
-	networks map[string]*network
+	away     map[*testbed.CheapHost]bool // without a connection to the controller
+	networks map[string]*drawn
 	ports    map[string]*planned
+	traced   map[string]int // frames followed, by network type, and "to nobody"
 	next     int
 	history  []string
 }
@@ -30,11 +33,26 @@ func (w *world) did(format string, args ...any) {
 	w.history = append(w.history, fmt.Sprintf(format, args...))
 }
 
+// drawn is a network and its type.
+type drawn struct {
+	*network
+	networkType string
+}
+
 // planned is a port, what was asked for it, and where it is plugged.
 type planned struct {
 	*port
-	up      bool
-	plugged map[*testbed.CheapHost]bool
+	network  *drawn
+	up, safe bool // admin_state_up, port_security_enabled
+	plugged  map[*testbed.CheapHost]bool
+}
+
+// physicalHosts are those with a bridge for the physical network.
+var physicalHosts = []string{"compute01", "compute02"}
+
+// carries says whether a host can have ports of the network.
+func (n *drawn) carries(host string) bool {
+	return n.networkType != "flat" && n.networkType != "vlan" || slices.Contains(physicalHosts, host)
 }
 
 // one draws an element of a map, in an order that does not change.
@@ -52,7 +70,7 @@ func (w *world) step(t *rapid.T) {
 	p, hasPort := one(t, w.ports, "port")
 	host := rapid.SampledFrom(w.hosts).Draw(t, "host")
 	binding := rapid.SampledFrom([]string{host.Name, ""}).Draw(t, "binding")
-	action := rapid.SampledFrom([]string{"network", "port", "port", "port", "plug", "plug", "plug", "plug", "unplug", "unplug", "delete", "down", "bind", "readdress", "delete network", "empty", "restart"}).Draw(t, "action")
+	action := rapid.SampledFrom([]string{"network", "port", "boot", "boot", "boot", "boot", "boot", "plug", "plug", "plug", "unplug", "unplug", "delete", "down", "bind", "readdress", "delete network", "secure", "leave", "leave", "return", "restart switch", "restart database", "restart"}).Draw(t, "action")
 	update := func(what object) {
 		var made struct{ Port port }
 		w.must(http.MethodPut, "/v2.0/ports/"+p.ID, object{"port": what}, &made)
@@ -62,18 +80,26 @@ func (w *world) step(t *rapid.T) {
 	switch {
 	case action == "network" || !hasNetwork:
 		w.next++
-		made := w.addNetwork(fmt.Sprint("net", w.next), "10.0.0.0/24")
-		w.did("create network %s", made.Name)
+		made := &drawn{networkType: rapid.SampledFrom(allTypes).Draw(t, "type")}
+		if made.networkType == "flat" && w.hasFlat() {
+			return // the physical network has room for one
+		}
+		made.network = w.networkOf(made.networkType, fmt.Sprint("net", w.next), "10.0.0.0/24")
+		w.did("create %s network %s", made.networkType, made.Name)
 		w.networks[made.Name] = made
-	case action == "port" || !hasPort:
+	case action == "port" || action == "boot" || !hasPort:
 		w.next++
-		made := &planned{port: w.addPort(n, binding), up: true, plugged: map[*testbed.CheapHost]bool{}}
+		if action == "boot" {
+			binding = host.Name
+		}
+		made := &planned{port: w.addPort(n.network, binding), network: n, up: true, safe: true, plugged: map[*testbed.CheapHost]bool{}}
 		w.ports[fmt.Sprint(w.next)] = made
 		w.did("create port %s on %s, host %q", made.ID, n.Name, binding)
+		if action == "boot" {
+			w.plugOn(host, made)
+		}
 	case action == "plug":
-		w.plug(host, p.port)
-		p.plugged[host] = true
-		w.did("plug %s on %s", p.ID, host.Name)
+		w.plugOn(host, p)
 	case action == "unplug" && p.plugged[host]:
 		w.unplug(host, p.port)
 		delete(p.plugged, host)
@@ -90,6 +116,9 @@ func (w *world) step(t *rapid.T) {
 	case action == "down":
 		p.up = !p.up
 		update(object{"admin_state_up": p.up})
+	case action == "secure":
+		p.safe = !p.safe
+		update(object{"port_security_enabled": p.safe})
 	case action == "bind":
 		update(object{"binding:host_id": binding})
 	case action == "readdress":
@@ -105,11 +134,61 @@ func (w *world) step(t *rapid.T) {
 		}
 		w.must(http.MethodDelete, "/v2.0/networks/"+n.ID, nil, nil)
 		delete(w.networks, n.Name)
+	case action == "leave" && !w.away[host]:
+		w.did("%s leaves", host.Name)
+		if _, err := host.Vsctl("del-manager"); err != nil {
+			w.t.Fatal(err)
+		}
+		w.away[host] = true
+	case action == "return" && w.away[host]:
+		w.back(host)
+	case action == "restart switch":
+		w.did("restart the switch of %s", host.Name)
+		if err := errors.Join(host.KillVswitchd(), host.StartVswitchd()); err != nil {
+			w.t.Fatal(err)
+		}
+	case action == "restart database":
+		w.did("restart the database of %s", host.Name)
+		if err := errors.Join(host.KillOVSDB(), host.StartOVSDB()); err != nil {
+			w.t.Fatal(err)
+		}
 	case action == "restart" && rapid.IntRange(0, 3).Draw(t, "really") == 0:
 		w.did("kill and start the controller")
 		w.kill()
 		w.serve()
 	}
+}
+
+func (w *world) plugOn(h *testbed.CheapHost, p *planned) {
+	w.plug(h, p.port)
+	p.plugged[h] = true
+	w.did("plug %s on %s", p.ID, h.Name)
+}
+
+func (w *world) hasFlat() bool {
+	for _, n := range w.networks {
+		if n.networkType == "flat" {
+			return true
+		}
+	}
+	return false
+}
+
+// back lets a host that left return.
+func (w *world) back(h *testbed.CheapHost) {
+	w.did("%s returns", h.Name)
+	w.enrolPhysical(h)
+	delete(w.away, h)
+}
+
+// enrolPhysical enrols a host with its bridge for the physical network, if it has one.
+func (d *deployment) enrolPhysical(h *testbed.CheapHost) {
+	d.t.Helper()
+	var ids map[string]string
+	if slices.Contains(physicalHosts, h.Name) {
+		ids = map[string]string{"tunbridge-bridge-mappings": physical + ":br-ex"}
+	}
+	d.enrol(h, ids)
 }
 
 func (w *world) unplugAll(p *planned) {
@@ -118,9 +197,14 @@ func (w *world) unplugAll(p *planned) {
 	}
 }
 
-// check waits until every port has the status that follows from what was asked, and compares every
-// host with a recompute from nothing.
+// check lets all hosts return, waits until every port has the status that follows from what was asked,
+// and compares every host with a recompute from nothing.
 func (w *world) check() {
+	for _, h := range w.hosts {
+		if w.away[h] {
+			w.back(h)
+		}
+	}
 	w.settled(w.hosts...)
 	for _, p := range w.ports {
 		w.await("port "+p.ID, func() error {
@@ -130,10 +214,11 @@ func (w *world) check() {
 			}
 			want := "DOWN"
 			for h := range p.plugged {
-				if p.up && shown.Host == h.Name {
+				if p.up && shown.Host == h.Name && p.network.carries(h.Name) {
 					want = "ACTIVE"
 				}
 			}
+			p.Status, p.Host = shown.Status, shown.Host
 			if shown.Host == "" && len(p.plugged) > 0 {
 				return fmt.Errorf("plugged, and nobody claims it: %+v", shown)
 			}
@@ -141,6 +226,50 @@ func (w *world) check() {
 		})
 	}
 	w.verify()
+}
+
+// trace follows a frame from each port to each other one and to all, and compares where it arrives with
+// who is there to be reached.
+func (w *world) trace() {
+	walker := w.walk(w.hosts)
+	here := func(p *planned) *testbed.CheapHost {
+		i := slices.IndexFunc(w.hosts, func(h *testbed.CheapHost) bool { return h.Name == p.Host })
+		if p.Status != "ACTIVE" || i < 0 {
+			return nil
+		}
+		return w.hosts[i]
+	}
+	for _, from := range w.ports {
+		h := here(from)
+		if h == nil {
+			continue
+		}
+		var members []string
+		for _, to := range w.ports {
+			if to == from {
+				continue
+			}
+			var want []string
+			reaches := here(to) != nil && to.network == from.network && (to.network.networkType != "local" || here(to) == h)
+			if reaches {
+				want = []string{to.Host + "/" + to.device()}
+				members = append(members, want...)
+			}
+			if reaches {
+				w.traced[from.network.networkType]++
+			} else {
+				w.traced["to nobody"]++
+			}
+			got := walker.reached(h, from.port, to.MAC)
+			if reaches && !slices.Equal(got, want) || !reaches && slices.ContainsFunc(got, func(at string) bool { return strings.HasSuffix(at, to.device()) }) {
+				w.t.Fatalf("%s network: unicast from port %s on %s to port %s (%s, host %q) arrives at %q, want %q", from.network.networkType, from.ID, from.Host, to.ID, to.Status, to.Host, got, want)
+			}
+		}
+		slices.Sort(members)
+		if got := walker.reached(h, from.port, broadcast); !slices.Equal(got, members) {
+			w.t.Fatalf("%s network: a broadcast of port %s on %s arrives at %q, want %q", from.network.networkType, from.ID, from.Host, got, members)
+		}
+	}
 }
 
 // clear deletes everything; then the hosts are as they were in the beginning.
@@ -169,8 +298,9 @@ func (w *world) clear() {
 	})
 }
 
-// Whatever was asked and plugged in whatever order, the hosts have in the end what a recompute from
-// nothing wants; the ports are up that should be; and with everything deleted nothing is left.
+// Whatever was asked and plugged in whatever order, on networks of every type, and whoever was away
+// meanwhile: in the end the hosts have what a recompute from nothing wants; the ports are up that should
+// be, and reach whom they should and nobody else; and with everything deleted nothing is left.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	// What fails here may not fail again: it is told at once, not shrunk.
@@ -178,37 +308,52 @@ func TestHistories(t *testing.T) {
 	if seed := os.Getenv("RAPID_SEED"); seed != "" {
 		settings["rapid.seed"] = seed
 	}
+	if soaking {
+		settings["rapid.checks"] = "10" // in each of twenty runs
+	}
 	for name, value := range settings {
 		if err := flag.Set(name, value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d := deploy(t)
+	d := deploy(t, "--flat-networks="+physical, "--vlan-ranges="+physical+":100:199")
 	hosts := d.addHosts("compute01", "compute02", "compute03")
+	for _, h := range hosts[:len(physicalHosts)] {
+		if _, err := h.Vsctl("add-br", "br-ex"); err != nil {
+			t.Fatal(err)
+		}
+		d.enrolPhysical(h)
+	}
+	d.settled(hosts...)
 	bare := map[string]string{}
 	for _, h := range hosts {
 		bare[h.Name] = d.rules(h, "br-int") + d.rules(h, "br-tun")
 	}
-	started, histories, failed := time.Now(), 0, false
+	started, histories, failed, traced := time.Now(), 0, false, map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		if failed || time.Since(started) > historiesFor {
+		if failed || !soaking && time.Since(started) > historiesFor {
 			return
 		}
 		histories++
-		w := &world{deployment: d.as(rt), hosts: hosts, networks: map[string]*network{}, ports: map[string]*planned{}}
+		w := &world{deployment: d.as(rt), hosts: hosts, away: map[*testbed.CheapHost]bool{}, traced: traced, networks: map[string]*drawn{}, ports: map[string]*planned{}}
 		defer func() {
 			d.process = w.process
 			if failed = rt.Failed(); failed {
 				t.Errorf("history %d:\n%s", histories, strings.Join(w.history, "\n"))
 			}
 		}()
-		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+		steps := rapid.IntRange(5, 40)
+		if soaking {
+			steps = rapid.IntRange(50, 80)
+		}
+		for range steps.Draw(rt, "steps") {
 			w.step(rt)
 			if rapid.IntRange(0, 9).Draw(rt, "look") == 0 {
 				w.check()
 			}
 		}
 		w.check()
+		w.trace()
 		w.clear()
 		for _, h := range hosts {
 			if got := w.rules(h, "br-int") + w.rules(h, "br-tun"); got != bare[h.Name] {
@@ -216,9 +361,9 @@ func TestHistories(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d histories", histories)
-	if !failed && histories < 3 {
-		t.Errorf("only %d histories in %s", histories, historiesFor)
+	t.Logf("%d histories; frames followed: %v", histories, traced)
+	if !failed && (histories < 3 || len(traced) < 2) {
+		t.Errorf("only %d histories in %s, and frames to %v", histories, historiesFor, traced)
 	}
 }
 

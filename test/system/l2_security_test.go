@@ -13,9 +13,6 @@ import (
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
-// allTypes are the network types, and whether their frames leave the host.
-var allTypes = []string{"vxlan", "gre", "geneve", "vlan", "flat", "local"}
-
 // sent is a frame that a guest tries to send, and whether it may.
 type sent struct {
 	what   string

@@ -17,9 +17,6 @@ import (
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
-// physical is the physical network of flat and vlan networks: br-ex on every host but two, see TestLayer2.
-const physical = "physnet1"
-
 // layer2 is a deployment with five hosts in namespaces, and what a story has made of it.
 type layer2 struct {
 	*deployment
@@ -128,24 +125,12 @@ func (w *layer2) clear(t *testing.T) {
 	}
 }
 
-// network makes a network of a type with subnets.
+// network makes a network of a type, which goes with the story.
 func (w *layer2) network(networkType string, cidrs ...string) *network {
 	w.t.Helper()
-	body := object{"name": networkType, "provider:network_type": networkType}
-	if networkType == "flat" || networkType == "vlan" {
-		body["provider:physical_network"] = physical
-	}
-	var made struct{ Network network }
-	w.must(http.MethodPost, "/v2.0/networks", object{"network": body}, &made)
-	for _, cidr := range cidrs {
-		version := 4
-		if strings.Contains(cidr, ":") {
-			version = 6
-		}
-		w.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": version, "cidr": cidr}}, nil)
-	}
-	w.networks = append(w.networks, &made.Network)
-	return &made.Network
+	n := w.networkOf(networkType, networkType, cidrs...)
+	w.networks = append(w.networks, n)
+	return n
 }
 
 // guest makes a port with more attributes, and plugs a VM that has its addresses.

@@ -145,8 +145,8 @@ func (s *Server) appendResolvers(frame []byte, n *flows.Network, limit int) []by
 
 	at = len(frame)
 	frame = binary.BigEndian.AppendUint32(append(frame, ndDomains, 0, 0, 0), preferredLifetime)
-	if s.domain != "" {
-		if named, err := appendDomains(frame, s.domain); err == nil {
+	if domain := s.domainOf(n); domain != "" {
+		if named, err := appendDomains(frame, domain); err == nil {
 			frame = named
 		}
 	}

@@ -63,8 +63,7 @@ func nameOf(op flows.Op, frame []byte) (name string, ok bool) {
 		return "not a DHCPv6 message", false
 	}
 	if _, _, icmp, err := parseIPv6(frame, protocolICMPv6); err == nil && len(icmp) > 0 {
-		const advertisement = 134
-		if icmp[0] == advertisement {
+		if icmp[0] == routerAdvertisement {
 			return "router advertisement", true
 		}
 		return "router solicitation", true

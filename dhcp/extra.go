@@ -73,31 +73,49 @@ func init() {
 	}
 }
 
-// extraName is the name of an entry of extra_dhcp_opts: an option's name or number. As in dnsmasq's
-// configuration, conditions may go before it, "tag:ipxe,67" or "tag:!ipxe,67", so that firmware is told to
-// load iPXE, and iPXE what to load then.
-type extraName struct {
-	code          byte
+// condition says which clients an entry of extra_dhcp_opts is for. As in dnsmasq's configuration it goes
+// before the option, "tag:ipxe,67" or "tag:!ipxe,67", so that firmware is told to load iPXE, and iPXE what
+// to load then.
+type condition struct {
 	ipxe, notIPXE bool // only for clients that are iPXE, or are not
+}
+
+// cutConditions reads the conditions in front of a name; ipxe is what iPXE's tag is called. ok is false if
+// there are others.
+func cutConditions(name, ipxe string) (c condition, rest string, ok bool) {
+	for {
+		tagged, has := strings.CutPrefix(name, "tag:")
+		if !has {
+			return c, name, true
+		}
+		var tag string
+		switch tag, name, _ = strings.Cut(tagged, ","); tag {
+		case ipxe:
+			c.ipxe = true
+		case "!" + ipxe:
+			c.notIPXE = true
+		default:
+			return c, "", false
+		}
+	}
+}
+
+// conditional says whether there is a condition: such an entry goes before one without.
+func (c condition) conditional() bool { return c.ipxe || c.notIPXE }
+
+// isFor says whether a client fulfils the conditions.
+func (c condition) isFor(ipxe bool) bool { return !(c.ipxe && !ipxe || c.notIPXE && ipxe) }
+
+// extraName is the name of an entry of extra_dhcp_opts: an option's name or number, behind conditions.
+type extraName struct {
+	code byte
+	condition
 }
 
 // parseName reads a name; ok is false if there is no such option, or if it is not for a user to give.
 func parseName(name string) (n extraName, ok bool) {
-	for {
-		rest, tagged := strings.CutPrefix(name, "tag:")
-		if !tagged {
-			break
-		}
-		var tag string
-		tag, name, _ = strings.Cut(rest, ",")
-		switch tag {
-		case "ipxe":
-			n.ipxe = true
-		case "!ipxe":
-			n.notIPXE = true
-		default:
-			return n, false
-		}
+	if n.condition, name, ok = cutConditions(name, "ipxe"); !ok {
+		return n, false
 	}
 	if n.code, ok = codeOf[name]; !ok {
 		number, err := strconv.ParseUint(name, 10, 8)
@@ -109,13 +127,8 @@ func parseName(name string) (n extraName, ok bool) {
 	return n, formOf[n.code] != refused
 }
 
-// conditional says whether the name has a condition: such an entry goes before one without.
-func (n extraName) conditional() bool { return n.ipxe || n.notIPXE }
-
-// isFor says whether a client fulfils the conditions.
-func (n extraName) isFor(r *request) bool { return !(n.ipxe && !r.ipxe || n.notIPXE && r.ipxe) }
-
-// CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent. An empty value is well: it keeps the option from being sent.
+// CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent. An empty value is well: it
+// keeps the option from being sent.
 func CheckExtraOption(o model.ExtraDHCPOpt) error {
 	if o.IPVersion == 6 {
 		return checkV6Option(o)
@@ -137,7 +150,7 @@ func CheckExtraOption(o model.ExtraDHCPOpt) error {
 // Routes for one kind of client stand for both.
 func replacedBy(extra []model.ExtraDHCPOpt, r *request) (c codes) {
 	for _, e := range extra {
-		if n, ok := parseName(e.Name); ok && e.IPVersion != 6 && n.isFor(r) {
+		if n, ok := parseName(e.Name); ok && e.IPVersion != 6 && n.isFor(r.ipxe) {
 			c.add(n.code)
 			if n.code == optRoutes {
 				c.add(optRoutesMS)
@@ -159,7 +172,7 @@ func (o *options) extra(extra []model.ExtraDHCPOpt, r *request, start int) {
 			switch {
 			case !ok && !conditional:
 				o.omitted++
-			case ok && n.conditional() == conditional && n.isFor(r) && !given.has(n.code):
+			case ok && n.conditional() == conditional && n.isFor(r.ipxe) && !given.has(n.code):
 				given.add(n.code)
 				if e.Value != "" {
 					o.give(n.code, e.Value, start)

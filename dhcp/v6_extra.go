@@ -47,29 +47,55 @@ func init() {
 	}
 }
 
-// parseV6Name reads the name or number of an option of DHCPv6; ok is false if there is none such, or if
-// it is not for a user to give.
-func parseV6Name(name string) (code uint16, ok bool) {
-	if code, ok = v6CodeOf[name]; !ok {
-		n, err := strconv.ParseUint(name, 10, 16)
-		if err != nil || n == 0 {
-			return 0, false
-		}
-		code = uint16(n)
+// v6ExtraName is extraName for options of DHCPv6.
+type v6ExtraName struct {
+	code uint16
+	condition
+}
+
+// parseV6Name reads a name; ok is false if there is no such option, or if it is not for a user to give.
+func parseV6Name(name string) (n v6ExtraName, ok bool) {
+	if n.condition, name, ok = cutConditions(name, "ipxe6"); !ok {
+		return n, false
 	}
-	return code, v6Forms[code] != refused
+	if n.code, ok = v6CodeOf[name]; !ok {
+		number, err := strconv.ParseUint(name, 10, 16)
+		if err != nil || number == 0 {
+			return n, false
+		}
+		n.code = uint16(number)
+	}
+	return n, v6Forms[n.code] != refused
+}
+
+// v6Chosen is which entry of extra_dhcp_opts is the client's for an option; -1: none.
+func v6Chosen(extra []model.ExtraDHCPOpt, code uint16, r *v6Request) int {
+	chosen := -1
+	for i, e := range extra {
+		if e.IPVersion != 6 {
+			continue
+		}
+		switch n, ok := parseV6Name(e.Name); {
+		case !ok || n.code != code || !n.isFor(r.ipxe):
+		case n.conditional():
+			return i
+		case chosen < 0:
+			chosen = i
+		}
+	}
+	return chosen
 }
 
 // checkV6Option is CheckExtraOption for options of DHCPv6.
 func checkV6Option(o model.ExtraDHCPOpt) error {
-	code, ok := parseV6Name(o.Name)
+	name, ok := parseV6Name(o.Name)
 	if !ok {
-		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCPv6 option that can be given", o.Name)
+		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCPv6 option that can be given; tag:ipxe6, or tag:!ipxe6, may go before it", o.Name)
 	}
 	if o.Value == "" {
 		return nil
 	}
-	if _, err := appendV6Value(nil, v6Forms[code], o.Value); err != nil {
+	if _, err := appendV6Value(nil, v6Forms[name.code], o.Value); err != nil {
 		return fmt.Errorf("extra_dhcp_opts: %s: %w", o.Name, err)
 	}
 	return nil

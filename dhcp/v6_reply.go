@@ -243,17 +243,18 @@ func appendIPv6(b []byte, a netip.Addr) []byte {
 // v6Configure writes what the network, its subnets and the port's extra_dhcp_opts tell a client.
 func (s *Server) v6Configure(o *v6Options, p *flows.Punt, r *v6Request) {
 	extra := p.Port.ExtraDHCPOpts
-	if r.wants(v6OptDNS) && !v6Replaced(extra, v6OptDNS) {
+	if r.wants(v6OptDNS) && v6Chosen(extra, v6OptDNS, r) < 0 {
 		if at := o.open(v6OptDNS); o.servers(p) {
 			o.close(at)
 		} else {
 			o.b = o.b[:at]
 		}
 	}
-	if s.domain != "" && r.wants(v6OptDomains) && !v6Replaced(extra, v6OptDomains) {
+	domain := s.domainOf(p.Network)
+	if domain != "" && r.wants(v6OptDomains) && v6Chosen(extra, v6OptDomains, r) < 0 {
 		at := o.open(v6OptDomains)
 		var err error
-		if o.b, err = appendDomains(o.b, s.domain); err != nil {
+		if o.b, err = appendDomains(o.b, domain); err != nil {
 			o.b = o.b[:at]
 			o.omitted++
 		} else {
@@ -263,7 +264,7 @@ func (s *Server) v6Configure(o *v6Options, p *flows.Punt, r *v6Request) {
 	if r.fqdn != nil && r.wants(v6OptFQDN) { // RFC 4704 section 6
 		const noUpdates = 4
 		at := o.open(v6OptFQDN)
-		o.b = appendV6Name(append(o.b, noUpdates), p.Port.DNSName, v6Address(p), s.domain)
+		o.b = appendV6Name(append(o.b, noUpdates), p.Port.DNSName, v6Address(p), domain)
 		o.close(at)
 	}
 	o.extra(extra, r)
@@ -346,31 +347,20 @@ func sumIPv6(frame, field []byte) {
 	binary.BigEndian.PutUint16(field, check)
 }
 
-// v6Replaced says whether extra_dhcp_opts give an option, or forbid it with an empty value.
-func v6Replaced(extra []model.ExtraDHCPOpt, code uint16) bool {
-	for _, e := range extra {
-		if e.IPVersion == 6 {
-			if c, ok := parseV6Name(e.Name); ok && c == code {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// extra writes what the port's extra_dhcp_opts give and the client wants.
+// extra writes what the port's extra_dhcp_opts give and the client wants. An empty value keeps an option
+// from being sent.
 func (o *v6Options) extra(extra []model.ExtraDHCPOpt, r *v6Request) {
-	for _, e := range extra {
+	for i, e := range extra {
 		if e.IPVersion != 6 || e.Value == "" {
 			continue
 		}
-		code, ok := parseV6Name(e.Name)
+		n, ok := parseV6Name(e.Name)
 		switch {
 		case !ok:
 			o.omitted++
-		case r.wants(code):
-			at := o.open(code)
-			b, err := appendV6Value(o.b, v6Forms[code], e.Value)
+		case r.wants(n.code) && v6Chosen(extra, n.code, r) == i:
+			at := o.open(n.code)
+			b, err := appendV6Value(o.b, v6Forms[n.code], e.Value)
 			if err != nil {
 				o.b = o.b[:at]
 				o.omitted++

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -33,7 +34,7 @@ type v6Request struct {
 	limited     bool   // it said which options it wants
 	wanted      []byte // their numbers, two bytes each
 	rapidCommit bool
-	userClass   []byte
+	ipxe        bool   // its user class says so
 	fqdn        []byte // option 39, its flags and a name; nil: none
 	options     []byte // all of them, of right lengths
 }
@@ -120,7 +121,7 @@ func (r *v6Request) parseOptions() error {
 		case v6OptRapidCommit:
 			r.rapidCommit = true
 		case v6OptUserClass:
-			r.userClass = value
+			r.ipxe = bytes.Contains(value, []byte("iPXE"))
 		case v6OptFQDN:
 			if len(value) < 1 {
 				return malformed("FQDN without flags")

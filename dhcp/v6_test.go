@@ -324,6 +324,7 @@ func TestIPv6Configuration(t *testing.T) {
 		"no name servers":   {m: V6Solicit, change: func(p *flows.Punt, _ *Server) { p.Network.Subnets[0].DNSNameservers = nil }, want: all[1:]},
 		"none, says ::":     {m: V6Solicit, change: func(p *flows.Punt, _ *Server) { p.Network.Subnets[0].DNSNameservers[1] = netip.IPv6Unspecified() }, want: all[1:]},
 		"of both subnets":   {m: V6Solicit, change: func(p *flows.Punt, _ *Server) { p.Port.FixedIPs = puntIPv6(3, 4, 1).Port.FixedIPs }, want: []string{"DNS [2620:fe::fe 2606:4700:4700::1111 2001:4860:4860::8888]", all[1]}},
+		"network's domain":  {m: V6Solicit, change: func(p *flows.Punt, _ *Server) { p.Network.DNSDomain = "blue.example." }, want: []string{all[0], "domains [blue.example]"}},
 		"short lease":       {m: V6InformationRequest, change: func(_ *flows.Punt, s *Server) { s.lease = 60 }, want: append(all, "refresh 10m0s")},
 		"name":              {m: V6Solicit, with: []dhcpv6.Modifier{dhcpv6.WithFQDN(1, "me.example"), ask(dhcpv6.OptionFQDN)}, want: []string{"FQDN 4 [host-2001-db8-0-1--5.cloud.example]"}},
 		"name of the port":  {m: V6Request, with: []dhcpv6.Modifier{toServer(ourDUID), dhcpv6.WithFQDN(0, "me"), ask(dhcpv6.OptionFQDN)}, change: func(p *flows.Punt, _ *Server) { p.Port.DNSName = "web" }, want: []string{"FQDN 4 [web.cloud.example]"}},
@@ -409,11 +410,24 @@ func TestIPv6Extra(t *testing.T) {
 			t.Errorf("%s was sent to a client that did not want it: %v", c.name, wanted)
 		}
 	}
-	for _, c := range [][2]string{{"no-such", "1"}, {"0", "1"}, {"65536", "1"}, {"client-id", "1"}, {"3", "1"}, {"dns-server", "10.0.0.1"}, {"dns-server", "fe80::1%eth0"},
+	for _, c := range [][2]string{{"no-such", "1"}, {"tag:ipxe,59", "x"}, {"tag:ipxe6", "x"}, {"0", "1"}, {"65536", "1"}, {"client-id", "1"}, {"3", "1"}, {"dns-server", "10.0.0.1"}, {"dns-server", "fe80::1%eth0"},
 		{"domain-search", "a..b"}, {"ntp-server", "a..b"}, {"sol-max-rt", "x"}, {"bootfile-url", "a\nb"}, {"bootfile-param", "a,\x00"}} {
 		if CheckExtraOption(model.ExtraDHCPOpt{Name: c[0], Value: c[1], IPVersion: 6}) == nil {
 			t.Errorf("%q=%q was accepted", c[0], c[1])
 		}
+	}
+	// Firmware loads iPXE, and iPXE the rest; whoever is neither told otherwise, gets the last.
+	iPXE := dhcpv6.WithUserClass([]byte("iPXE"))
+	boot := puntIPv6(1)
+	boot.Port.ExtraDHCPOpts = []model.ExtraDHCPOpt{{Name: "59", Value: "tftp://else", IPVersion: 6}, {Name: "tag:ipxe6,bootfile-url", Value: "http://script", IPVersion: 6}}
+	for url, with := range map[string]dhcpv6.Modifier{"http://script": iPXE, "tftp://else": dhcpv6.WithUserClass([]byte("x"))} {
+		if a := mustAskIPv6(t, New(Options{}), boot, messageIPv6(t, V6Solicit, withIA(1), with)); a.Options.BootFileURL() != url {
+			t.Errorf("told to load %q, want %q", a.Options.BootFileURL(), url)
+		}
+	}
+	boot.Port.ExtraDHCPOpts[0].Name = "tag:!ipxe6,59"
+	if a := mustAskIPv6(t, New(Options{}), boot, messageIPv6(t, V6Solicit, withIA(1))); a.Options.BootFileURL() != "tftp://else" {
+		t.Errorf("told to load %q", a.Options.BootFileURL())
 	}
 	// An empty value keeps the option from being sent.
 	p := puntIPv6(1)

@@ -24,8 +24,13 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 func notFound(s *model.Schema, id string) *Error {
-	title := strings.ToUpper(s.Name[:1]) + s.Name[1:]
-	return &Error{http.StatusNotFound, title + "NotFound", fmt.Sprintf("%s %s could not be found.", title, id)}
+	kind := strings.ToUpper(s.Name[:1]) + s.Name[1:]
+	title := kind
+	switch s {
+	case model.NetworkIPAvailabilities: // they have their networks' ids
+		kind, title = "Network", "Network"
+	}
+	return &Error{http.StatusNotFound, kind + "NotFound", fmt.Sprintf("%s %s could not be found.", title, id)}
 }
 
 func conflict(kind, format string, args ...any) *Error {

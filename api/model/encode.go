@@ -74,7 +74,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-func appendJSON(b []byte, v any) []byte {
+func appendJSON[T any](b []byte, v T) []byte {
 	text, err := json.Marshal(v)
 	if err != nil { // cannot be: the types are this package's
 		panic("model: " + err.Error())

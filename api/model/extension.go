@@ -28,6 +28,7 @@ var Extensions = []Extension{
 	{"l2_adjacency", "L2 Adjacency", "Whether all ports of a network share one broadcast domain.", "2016-04-12T16:00:00-00:00", true},
 	{"net-mtu", "Network MTU", "The MTU of a network.", "2015-03-25T10:00:00-00:00", true},
 	{"net-mtu-writable", "Network MTU (writable)", "The MTU of a network can be set.", "2017-07-12T00:00:00-00:00", true},
+	{"network-ip-availability", "Network IP Availability", "How many addresses of networks are used.", "2015-09-24T00:00:00-00:00", true},
 	{"network_availability_zone", "Network Availability Zone", "Zones can be named for a network.", "2015-01-01T10:00:00-00:00", true},
 	{"pagination", "Pagination support", "Lists can be read in pages.", "2016-06-12T00:00:00-00:00", true},
 	{"port-security", "Port Security", "Ports send from their own addresses only.", "2012-07-23T10:00:00-00:00", true},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -159,6 +160,15 @@ var kinds = map[reflect.Type]kind{
 			})(values)
 			return func(t time.Time) bool { return same(t.Truncate(time.Second)) }, err
 		},
+	},
+	reflect.TypeFor[[]SubnetIPAvailability](): typed[[]SubnetIPAvailability]{
+		name: "subnet-ip-availabilities",
+		write: func(b []byte, l []SubnetIPAvailability) []byte {
+			return appendList(b, l, appendJSON[SubnetIPAvailability])
+		},
+	},
+	reflect.TypeFor[*big.Int](): typed[*big.Int]{
+		name: "integer", write: func(b []byte, n *big.Int) []byte { return n.Append(b, 10) },
 	},
 	reflect.TypeFor[Moment](): typed[Moment]{
 		name: "time", write: appendMoment,

@@ -83,7 +83,7 @@ func Core() []*Schema { return []*Schema{Networks, Subnets, Ports} }
 
 // Schemas are all resources.
 func Schemas() []*Schema {
-	return append(Core(), Quotas, Agents, AvailabilityZones)
+	return append(Core(), Quotas, Agents, AvailabilityZones, NetworkIPAvailabilities)
 }
 
 // Attribute returns the attribute of that name or older name, or nil.

@@ -53,6 +53,10 @@ func (r *v6Request) verify(p *flows.Punt) error {
 		if r.server == nil {
 			return malformed("%s to no server", r.message)
 		}
+	case V6InformationRequest:
+		if r.associates {
+			return malformed("%s with an identity association", r.message)
+		}
 	}
 	if r.client == nil && r.message != V6InformationRequest {
 		return malformed("%s without a DUID", r.message)

@@ -34,6 +34,7 @@ type v6Request struct {
 	limited     bool   // it said which options it wants
 	wanted      []byte // their numbers, two bytes each
 	rapidCommit bool
+	associates  bool   // it is about addresses or prefixes
 	ipxe        bool   // its user class says so
 	fqdn        []byte // option 39, its flags and a name; nil: none
 	options     []byte // all of them, of right lengths
@@ -109,10 +110,12 @@ func (r *v6Request) parseOptions() error {
 			if len(value) < 12 || !v6AddressesFit(value[12:]) {
 				return malformed("identity association of %d bytes", len(value))
 			}
+			r.associates = true
 		case v6OptIATA:
 			if len(value) < 4 || !v6AddressesFit(value[4:]) {
 				return malformed("identity association of %d bytes", len(value))
 			}
+			r.associates = true
 		case v6OptWanted:
 			if len(value)%2 != 0 {
 				return malformed("option request of %d bytes", len(value))

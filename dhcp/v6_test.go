@@ -251,6 +251,7 @@ func TestIPv6Messages(t *testing.T) {
 		{"information-request, stateful", []int{1}, V6InformationRequest, []dhcpv6.Modifier{ours}, "REPLY", nil},
 		{"information-request without a DUID", []int{3}, V6InformationRequest, []dhcpv6.Modifier{nobody}, "REPLY", nil},
 		{"information-request to another server", []int{3}, V6InformationRequest, []dhcpv6.Modifier{toServer(otherDUID)}, "", OtherServer},
+		{"information-request with an association", []int{3}, V6InformationRequest, []dhcpv6.Modifier{temporary}, "", Malformed},
 		{"information-request, SLAAC", []int{4}, V6InformationRequest, nil, "", NotServed},
 
 		{"advertise of a guest", []int{1}, V6Advertise, nil, "", UnexpectedMessage},
@@ -335,7 +336,10 @@ func TestIPv6Configuration(t *testing.T) {
 			if c.change != nil {
 				c.change(p, s)
 			}
-			a := mustAskIPv6(t, s, p, messageIPv6(t, c.m, append(c.with, withIA(1))...))
+			if c.m != V6InformationRequest {
+				c.with = append(c.with, withIA(1))
+			}
+			a := mustAskIPv6(t, s, p, messageIPv6(t, c.m, c.with...))
 			var got []string
 			if dns := a.Options.DNS(); dns != nil {
 				got = append(got, fmt.Sprint("DNS ", dns))

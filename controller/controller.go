@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -71,7 +72,13 @@ func New(o Options) *Controller {
 			announcers = append(announcers, a)
 		}
 	}
-	return &Controller{o: o, announcers: announcers, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}}
+	c := &Controller{o: o, announcers: announcers, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}}
+	c.o.Handlers = maps.Clone(o.Handlers)
+	if c.o.Handlers == nil {
+		c.o.Handlers = map[flows.Op]flows.Handler{}
+	}
+	c.o.Handlers[flows.OpAnnounced] = arrivals{c}
+	return c
 }
 
 // Run pokes the hosts that see a change, until ctx ends; then it ends all loops. The hosts' flows stay.

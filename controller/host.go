@@ -42,6 +42,7 @@ type host struct {
 	asked   chan func()
 	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
 	probing *probing
+	heard   portSet // that were heard here first while they migrate
 
 	// The loop's own from here on.
 	row        *model.Host   // as in the store
@@ -58,9 +59,10 @@ type host struct {
 	met        bool                     // the bridges were looked at once
 	programmed [len(flows.Bridges)]bool // a controller carried out a plan on the bridge before
 	vifs       []vif
-	vifsOf     *ovsdb.Mirror      // the mirror vifs are from
-	reported   map[uuid.UUID]bool // nil: nothing yet
-	status     model.HostStatus   // what was last said of the host
+	vifsOf     *ovsdb.Mirror        // the mirror vifs are from
+	reported   map[uuid.UUID]uint32 // ports said to be wired, with their VIF's generation; nil: nothing yet
+	status     model.HostStatus     // what was last said of the host
+	awaited    map[uuid.UUID]bool   // ports that migrate to here, as of the last view
 	interest   map[uuid.UUID]bool
 	pending    *flows.Plan // not acknowledged to its end; nil: none
 	waiting    string
@@ -194,6 +196,8 @@ func (h *host) enrol(ctx context.Context) error {
 			}
 		}
 	}
+	h.chooseDatapath(m, row.DatapathType)
+	row.Datapath = h.datapath
 	have, ok := h.c.o.Store.Snapshot().Host(h.id)
 	if row.EnrolledAt = time.Now().UTC().Round(0); ok {
 		row.EnrolledAt = have.EnrolledAt
@@ -213,7 +217,6 @@ func (h *host) enrol(ctx context.Context) error {
 // the kernel has none.
 func (h *host) bridges(ctx context.Context) (waiting string, again time.Duration, err error) {
 	m := h.session.Mirror()
-	h.chooseDatapath(m)
 	if !h.met {
 		h.met = true
 		for _, b := range flows.Bridges {
@@ -281,10 +284,10 @@ func (h *host) manager() string {
 }
 
 // chooseDatapath decides the datapath type: what the host asks for, else what br-int has, else the kernel's.
-func (h *host) chooseDatapath(m *ovsdb.Mirror) {
+func (h *host) chooseDatapath(m *ovsdb.Mirror, asked string) {
 	switch br := m.Bridge(flows.BrInt.String()); {
-	case h.row.DatapathType != "":
-		h.datapath, h.note = h.row.DatapathType, "external_ids:"+keyDatapathType
+	case asked != "":
+		h.datapath, h.note = asked, "external_ids:"+keyDatapathType
 	case h.datapath != "":
 	case br != nil && br.DatapathType != "":
 		h.datapath, h.note = br.DatapathType, "br-int has it"

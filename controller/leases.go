@@ -163,7 +163,7 @@ func (c *Controller) explain(ctx context.Context, service, name string) (inspect
 
 // explainWiring tells how the port is wired; link is nil if it is not.
 func (c *Controller) explainWiring(ctx context.Context, e *explanation, snap *store.Snapshot, port *model.Port) (from puntPort, link *link, err error) {
-	holder := holderOf(snap, port)
+	holder := snap.Holder(port)
 	switch {
 	case port.DeviceOwner == model.OwnerDHCP:
 		e.step(false, "this is the port from which DHCP is answered, on every host")

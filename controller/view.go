@@ -97,9 +97,14 @@ func networkView(snap *store.Snapshot, host *model.Host, network *model.Network,
 	for s := range snap.SubnetsOf(network.ID) {
 		n.Subnets = append(n.Subnets, s)
 	}
+	migrating := migratingPorts(snap, network.ID)
 	for _, w := range memo.wired {
 		port, _ := snap.Port(w.port)
 		p := &flows.LocalPort{Port: port, Key: w.ofport, OFPort: w.ofport, Generation: w.generation}
+		if migrating[w.port] {
+			p.Also, _ = elsewhere(snap, host, port)
+			p.Awaited = snap.Holder(port) != host.Hostname
+		}
 		if was := wasLocal[w.port]; was != nil && *was == *p {
 			p = was
 		}
@@ -111,21 +116,53 @@ func networkView(snap *store.Snapshot, host *model.Host, network *model.Network,
 			continue
 		}
 		p := wasRemote[port.ID]
-		if p == nil || p.Port != port || port.HostID == "" || !sameHosts { // where it was is not where it must be
-			holder := holderOf(snap, port)
-			if holder == "" || holder == host.Hostname || !port.AdminStateUp {
+		if p == nil || p.Port != port || port.HostID == "" || p.Also != nil || migrating[port.ID] || !sameHosts { // where it was is not where it must be
+			h, also := elsewhere(snap, host, port)
+			if h == nil || !port.AdminStateUp || migrating[port.ID] && memo.has(port.ID) {
 				continue
 			}
-			h, enrolled := snap.HostByName(holder)
-			if !enrolled {
-				continue
-			}
-			if p == nil || p.Port != port || p.Host != h {
-				p = &flows.RemotePort{Port: port, Host: h}
+			if p == nil || p.Port != port || p.Host != h || p.Also != also {
+				p = &flows.RemotePort{Port: port, Host: h, Also: also}
 			}
 		}
 		n.Remote = append(n.Remote, p)
 	}
 	slices.SortFunc(n.Remote, func(a, b *flows.RemotePort) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	return n
+}
+
+// migratingPorts are those of a network's ports that are bound to more than one host; nil mostly.
+func migratingPorts(snap *store.Snapshot, network uuid.UUID) (ids map[uuid.UUID]bool) {
+	for b := range snap.BindingsIn(network) {
+		if b.Left {
+			continue
+		}
+		if ids == nil {
+			ids = map[uuid.UUID]bool{}
+		}
+		ids[b.PortID] = true
+	}
+	return ids
+}
+
+// elsewhere are the other hosts that may have a port's VIF, of those enrolled: one, or two while it
+// migrates. Of more, which nobody has use for, the first two.
+func elsewhere(snap *store.Snapshot, host *model.Host, port *model.Port) (first, second *model.Host) {
+	var few [2]string
+	for _, name := range snap.Holders(few[:0], port) {
+		h, enrolled := snap.HostByName(name)
+		switch {
+		case !enrolled || h.ID == host.ID:
+		case first == nil:
+			first = h
+		case second == nil:
+			second = h
+		}
+	}
+	return first, second
+}
+
+// has says whether a VIF of the network is the port's.
+func (m *networkMemo) has(port uuid.UUID) bool {
+	return slices.ContainsFunc(m.wired, func(w wiredPort) bool { return w.port == port })
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -101,6 +102,12 @@ func TestViewKeepsWhatDidNotMove(t *testing.T) {
 		func(tx *store.Tx) error { return tx.DeleteClaim(late.ID) },
 		func(tx *store.Tx) error { return tx.PutClaim(&model.Claim{PortID: late.ID, Host: "host0"}) },
 		func(tx *store.Tx) error { return tx.PutHost(&host5) },
+		// One port migrates from here to host4, one from host5 to host6.
+		func(tx *store.Tx) error { return tx.PutBinding(binding(ports[0], "host4")) },
+		func(tx *store.Tx) error { return tx.PutBinding(binding(ports[5], "host6")) },
+		func(tx *store.Tx) error { return tx.PutClaim(&model.Claim{PortID: ports[5].ID, Host: "host6"}) },
+		func(tx *store.Tx) error { return tx.DeleteClaim(ports[5].ID) },
+		func(tx *store.Tx) error { return tx.DeleteBinding(ports[5].ID, "host6") },
 	} {
 		if _, err := s.Update(t.Context(), change); err != nil {
 			t.Fatal(err)
@@ -150,4 +157,71 @@ func BenchmarkView(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		build(b, &w, s, pair[:1+i%2]...)
 	}
+}
+
+func binding(p *model.Port, host string) *model.Binding {
+	return &model.Binding{PortID: p.ID, NetworkID: p.NetworkID, Host: host}
+}
+
+// Peers send to both ends of a migration until the guest is heard at the destination, or its binding
+// there is activated; each end knows of the other.
+func TestViewOfMigration(t *testing.T) {
+	s, ports := deployed(t, 3)
+	here, passes, own := *ports[0], *ports[1], ports[2]
+	own.HostID = "host0"
+	update := func(do func(tx *store.Tx) error) {
+		t.Helper()
+		if _, err := s.Update(t.Context(), do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *store.Tx) error { return tx.PutPort(own) })
+	// here comes from host8 to host0, passes goes from host1 to host2.
+	here.HostID = "host8"
+	var w viewer
+	expect := func(what, wantHere, wantPasses string) {
+		t.Helper()
+		n := build(t, &w, s, &here, own).Networks[0]
+		got := ""
+		for _, p := range n.Local {
+			if p.ID == here.ID {
+				got = fmt.Sprint("awaited ", p.Awaited)
+				if p.Also != nil {
+					got += " also " + p.Also.Hostname
+				}
+			}
+		}
+		if got != wantHere {
+			t.Errorf("%s: the port that comes: %s, not %s", what, got, wantHere)
+		}
+		got = ""
+		for _, h := range remoteOf(n, passes.ID).Hosts(nil) {
+			got += h.Hostname + " "
+		}
+		if got != wantPasses {
+			t.Errorf("%s: the port that passes by is at %s, not %s", what, got, wantPasses)
+		}
+		if remoteOf(n, here.ID) != nil {
+			t.Errorf("%s: the port that comes is elsewhere too", what)
+		}
+	}
+	update(func(tx *store.Tx) error { return tx.PutPort(&here) })
+	update(func(tx *store.Tx) error { return tx.PutBinding(binding(&here, "host0")) })
+	update(func(tx *store.Tx) error { return tx.PutBinding(binding(&passes, "host2")) })
+	expect("both bound", "awaited true also host8", "host1 host2 ")
+	for _, p := range []*model.Port{&here, &passes} {
+		host := map[*model.Port]string{&here: "host0", &passes: "host2"}[p]
+		update(func(tx *store.Tx) error { return claimArrived(tx, p.ID, "host3") })
+		update(func(tx *store.Tx) error { return claimArrived(tx, p.ID, host) })
+	}
+	expect("heard", "awaited false", "host2 ")
+	update(func(tx *store.Tx) error { return tx.DeleteClaim(passes.ID) })
+	expect("the destination's VIF gone", "awaited false", "host1 host2 ")
+	left := binding(&passes, "host1")
+	left.Left = true
+	passes.HostID = "host2"
+	update(func(tx *store.Tx) error {
+		return errors.Join(tx.DeleteBinding(passes.ID, "host2"), tx.PutBinding(left), tx.PutPort(&passes))
+	})
+	expect("activated", "awaited false", "host2 ")
 }

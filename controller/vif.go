@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -39,6 +40,7 @@ func vifsOf(m *ovsdb.Mirror, br *ovsdb.Bridge) []vif {
 // have no binding and are now to be claimed for this host.
 func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers, claimUnbound bool) (claims []uuid.UUID) {
 	seen := make(map[uuid.UUID]*ovsdb.Interface, len(vifs))
+	var holders []string
 	for i := range vifs {
 		v := &vifs[i]
 		v.wired, v.reason = nil, ""
@@ -60,18 +62,18 @@ func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers
 				claims = append(claims, v.id)
 			}
 		}
-		holder := holderOf(snap, port)
+		holders = snap.Holders(holders[:0], port)
 		switch {
 		case v.iface.Error != "":
 			v.reason = "ovs-vswitchd: " + v.iface.Error
 		case v.iface.OFPort < 1:
 			v.reason = "ovs-vswitchd has not opened the interface yet"
-		case holder == "" && claimUnbound:
+		case len(holders) == 0 && claimUnbound:
 			v.reason = "being claimed for this host"
-		case holder == "":
+		case len(holders) == 0:
 			v.reason = "the port is not bound: set its binding:host_id to " + host.Hostname
-		case holder != host.Hostname:
-			v.reason = "the port is bound to host " + holder
+		case !slices.Contains(holders, host.Hostname):
+			v.reason = "the port is bound to host " + holders[0]
 		case !port.AdminStateUp:
 			v.reason = "the port's admin_state_up is false"
 		default:
@@ -98,17 +100,6 @@ func unfit(snap *store.Snapshot, id uuid.UUID, host *model.Host, ports portNumbe
 	}
 	if physical := network.Segment.PhysicalNetwork; network.Segment.Provider() && ports.uplinks[physical] == 0 {
 		return fmt.Sprintf("bridge %s of physical network %s is not there, or not of br-int's datapath type", host.BridgeMappings[physical], physical)
-	}
-	return ""
-}
-
-// holderOf is the host where a port is, or is to be, wired: its binding, else its claim; "" for none.
-func holderOf(snap *store.Snapshot, p *model.Port) string {
-	if p.HostID != "" {
-		return p.HostID
-	}
-	if c, ok := snap.Claim(p.ID); ok {
-		return c.Host
 	}
 	return ""
 }

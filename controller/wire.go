@@ -32,13 +32,14 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 		return err
 	}
 	h.links[flows.BrInt].poke()
+	h.speakForArrived(view)
 	h.probing.use(&probed{view, h.links[flows.BrTun].conn})
 	h.vlans.committed()
 	h.reportPorts(snap)
 	return errors.Join(compileErr, h.writeNotes(ctx, notes))
 }
 
-// judgeVIFs decides which VIFs are wired, and claims ports without a binding.
+// judgeVIFs decides which VIFs are wired, and claims ports without a binding and those that have arrived.
 func (h *host) judgeVIFs(ctx context.Context, ports portNumbers) (*store.Snapshot, error) {
 	if m := h.session.Mirror(); m != h.vifsOf {
 		h.vifs, h.vifsOf = vifsOf(m, m.Bridge(flows.BrInt.String())), m
@@ -55,7 +56,8 @@ func (h *host) judgeVIFs(ctx context.Context, ports portNumbers) (*store.Snapsho
 			stale = append(stale, c.PortID)
 		}
 	}
-	if len(claims)+len(stale) == 0 {
+	arrived := h.heard.take()
+	if len(claims)+len(stale)+len(arrived) == 0 {
 		return snap, nil
 	}
 	_, err := h.c.o.Store.Update(ctx, func(tx *store.Tx) error {
@@ -65,6 +67,11 @@ func (h *host) judgeVIFs(ctx context.Context, ports portNumbers) (*store.Snapsho
 				continue // somebody was faster
 			}
 			if err := tx.PutClaim(&model.Claim{PortID: id, Host: h.row.Hostname}); err != nil {
+				return err
+			}
+		}
+		for id := range arrived {
+			if err := claimArrived(tx, id, h.row.Hostname); err != nil {
 				return err
 			}
 		}
@@ -218,7 +225,7 @@ func (h *host) send(ctx context.Context, b *flows.BridgePlan) error {
 
 // reportPorts tells the store which ports are wired now and which no longer are.
 func (h *host) reportPorts(snap *store.Snapshot) {
-	wired := make(map[uuid.UUID]bool, len(h.vifs))
+	wired := make(map[uuid.UUID]uint32, len(h.vifs))
 	reasons := map[uuid.UUID]string{}
 	for i := range h.vifs {
 		v := &h.vifs[i]
@@ -226,28 +233,32 @@ func (h *host) reportPorts(snap *store.Snapshot) {
 			reasons[v.id] = v.reason
 			continue
 		}
-		wired[v.id] = true
-		if !h.reported[v.id] {
-			h.c.o.Store.SetPortStatus(model.PortStatus{PortID: v.id, Status: "ACTIVE", Host: h.row.Hostname})
+		wired[v.id] = v.generation()
+		if plug, said := h.reported[v.id]; !said || plug != wired[v.id] {
+			h.c.o.Store.SetPortStatus(model.PortStatus{PortID: v.id, Host: h.row.Hostname, Status: model.StatusActive, Plug: wired[v.id]})
 		}
 	}
 	if h.reported == nil { // what was said before this session, in which something may have gone
-		h.reported = map[uuid.UUID]bool{}
+		h.reported = map[uuid.UUID]uint32{}
 		for p := range snap.PortsOn(h.row.Hostname) {
-			if s, ok := snap.PortStatus(p.ID, h.row.Hostname); ok && s.Status == "ACTIVE" {
-				h.reported[p.ID] = true
+			if s, ok := snap.PortStatus(p.ID, h.row.Hostname); ok && s.Status == model.StatusActive {
+				h.reported[p.ID] = s.Plug
 			}
 		}
 	}
 	for id := range h.reported {
-		if wired[id] {
+		if _, still := wired[id]; still {
+			continue
+		}
+		if p, ok := snap.Port(id); !ok || snap.Holder(p) != h.row.Hostname { // it is elsewhere now
+			h.c.o.Store.ClearPortStatus(h.row.Hostname, id)
 			continue
 		}
 		reason := reasons[id]
 		if reason == "" {
 			reason = "no interface on br-int names it"
 		}
-		h.c.o.Store.SetPortStatus(model.PortStatus{PortID: id, Status: "DOWN", Host: h.row.Hostname, Reason: reason})
+		h.c.o.Store.SetPortStatus(model.PortStatus{PortID: id, Host: h.row.Hostname, Status: model.StatusDown, Reason: reason})
 	}
 	h.reported = wired
 }

@@ -14,6 +14,7 @@ const (
 	OpDHCPv6             Op = 2 // answer a DHCPv6 message
 	OpRouterSolicitation Op = 3 // answer with a router advertisement
 	OpMetadata           Op = 4 // terminate TCP to the metadata address
+	OpAnnounced          Op = 5 // nothing: the guest of a port that migrates runs here now
 )
 
 // operations is every operation with who answers it, for the documentation.
@@ -26,6 +27,7 @@ var operations = []struct {
 	{OpDHCPv6, OwnerDHCP, "a DHCPv6 message to ff02::1:2, all relay agents and servers"},
 	{OpRouterSolicitation, OwnerDHCP, "a router solicitation"},
 	{OpMetadata, OwnerMetadata, "TCP to port 80 of 169.254.169.254 or of fe80::a9fe:a9fe, by way of any MAC address"},
+	{OpAnnounced, OwnerL2Pop, "a word (RARP, ARP, neighbour discovery) of a guest that migrates to here; it goes its way too"},
 }
 
 // String is the operation's name in logs and counters.
@@ -39,6 +41,8 @@ func (o Op) String() string {
 		return "router_solicitation"
 	case OpMetadata:
 		return "metadata"
+	case OpAnnounced:
+		return "announced"
 	}
 	return fmt.Sprintf("op(%d)", uint32(o))
 }

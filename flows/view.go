@@ -89,12 +89,27 @@ type LocalPort struct {
 	Key        uint32 // REG_PORT, meter ID, bucket ID; host-local
 	OFPort     uint32 // today equal to Key; only classify and output may use it
 	Generation uint32 // tells this VIF from an earlier one with the same key
+
+	// Also is another host where the VIF may be: the port migrates from here, or to here. nil mostly.
+	Also *model.Host
+	// Awaited says that the port migrates to here and was not heard from yet: the first word of its
+	// guest goes to the controller (OpAnnounced) too.
+	Awaited bool
 }
 
 // RemotePort is a port of a network that is bound to another host.
 type RemotePort struct {
 	*model.Port
 	Host *model.Host
+	Also *model.Host // another host where its VIF may be: it migrates. nil mostly
+}
+
+// Hosts appends the hosts where the port may be.
+func (p *RemotePort) Hosts(hosts []*model.Host) []*model.Host {
+	if hosts = append(hosts, p.Host); p.Also != nil {
+		hosts = append(hosts, p.Also)
+	}
+	return hosts
 }
 
 // Subnet finds a subnet of the network; nil if it has none of that ID.

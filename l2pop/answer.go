@@ -98,6 +98,21 @@ func passOwn(e *flows.Emitter, p *flows.LocalPort) {
 	}
 }
 
+// awaited lets the controller hear the first word of a guest that migrates to here: a hypervisor speaks
+// for it by RARP, the guest itself by gratuitous ARP or an unsolicited advertisement, and whatever else it
+// asks of its neighbours tells as much. The frame goes its way.
+func awaited(e *flows.Emitter, p *flows.LocalPort) {
+	key := flows.RegPort.Is(uint64(p.Key))
+	do := of.ApplyGoto(flows.ARPND.Number, flows.RegOp.Set(uint64(flows.OpAnnounced)), of.Meter{ID: p.Key},
+		of.Controller{MaxLen: 0xffff, UserData: flows.AppendUserdata(nil, p.Key, p.Generation)})
+	for _, match := range []of.Match{
+		of.MustMatch(key, of.EthType.Is(of.EthTypeRARP)), of.MustMatch(key, of.EthType.Is(of.EthTypeARP)),
+		icmp6(neighborSolicitation, key), icmp6(neighborAdvertisement, key),
+	} {
+		e.Flow(flows.PuntSelect, 95, match, do, "binding of the port to this host is inactive: the guest is awaited")
+	}
+}
+
 // elsewhere are those of a port's addresses that allowed_address_pairs give to another port too, 16
 // bytes each: who has such an address now, only its holder can say. "" in most networks. It is a
 // string to be comparable.

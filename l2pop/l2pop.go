@@ -112,17 +112,26 @@ func network(e *flows.Emitter, n *flows.Network, u underlay) {
 	}
 	addrs := n.PairAddrs()
 	for _, p := range n.Local {
-		d := localDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs)}
+		d := localDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs), tunnel{}}
+		if p.Also != nil {
+			d.tunnel = t
+		}
 		e.Scope(flows.Object{Kind: flows.KindPort, ID: p.ID}, d, func(e *flows.Emitter) {
 			answer(e, p.Port, d.localVLAN, d.elsewhere)
 			passOwn(e, p)
+			if p.Awaited {
+				awaited(e, p)
+			}
+			if p.Also != nil {
+				unicast(e, p.Port, d.localVLAN, d.tunnel, p.Also)
+			}
 		})
 	}
 	for _, p := range n.Remote {
 		d := remoteDeps{p, n.LocalVLAN, elsewhere(p.Port, addrs), t}
 		e.Scope(flows.Object{Kind: flows.KindPort, ID: p.ID}, d, func(e *flows.Emitter) {
 			answer(e, p.Port, d.localVLAN, d.elsewhere)
-			unicast(e, d)
+			unicast(e, p.Port, d.localVLAN, d.tunnel, p.Hosts(nil)...)
 		})
 	}
 }
@@ -132,6 +141,7 @@ type localDeps struct {
 	port      *flows.LocalPort
 	localVLAN uint16
 	elsewhere string
+	tunnel    tunnel // of a port that migrates
 }
 
 // remoteDeps is all that a remote port's flows read.

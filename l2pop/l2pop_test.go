@@ -202,3 +202,29 @@ func TestSharedMAC(t *testing.T) {
 		t.Errorf("got:\n%s\nwithout:\n%s", got, want)
 	}
 }
+
+// A port that migrates is sent to at both ends, and heard where it comes to.
+func TestMigration(t *testing.T) {
+	v := view()
+	n := v.Networks[0]
+	n.Remote = []*flows.RemotePort{{Port: port(20, "10.0.0.20"), Host: hostN(2), Also: hostN(3)}}
+	n.Local[0].Also, n.Local[0].Awaited, n.Local[0].Generation = hostN(3), true, 2
+	n.Local[0].FixedIPs = nil
+	same(t, wanted(t, v, flows.BrTun), `
+group_id=7,type=all
+group_id=7,bucket=bucket_id:2887712770,actions=set_field:172.31.0.2->tun_dst,output:4
+group_id=7,bucket=bucket_id:2887712771,actions=set_field:172.31.0.3->tun_dst,output:4
+table=0,priority=100,tun_src=172.31.0.2,in_port=4 actions=goto_table:4
+table=0,priority=100,tun_src=172.31.0.3,in_port=4 actions=goto_table:4
+table=4,priority=100,tun_id=0x1389 actions=push_vlan:0x8100,set_field:4103->vlan_vid,output:1
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:0a actions=pop_vlan,set_field:0x1389->tun_id,set_field:172.31.0.3->tun_dst,output:4
+table=20,priority=100,dl_vlan=7,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x1389->tun_id,set_field:172.31.0.2->tun_dst,output:4,set_field:172.31.0.3->tun_dst,output:4
+table=22,priority=100,dl_vlan=7 actions=pop_vlan,set_field:0x1389->tun_id,group:7`)
+	heard := " actions=set_field:0x5->reg10,meter:11,controller(userdata=00.00.00.0b.00.00.00.02),goto_table:30"
+	got := wanted(t, v, flows.BrInt)
+	for _, match := range []string{"rarp,reg5=0xb", "arp,reg5=0xb", "icmp6,reg5=0xb,icmp_type=135", "icmp6,reg5=0xb,icmp_type=136"} {
+		if want := "table=20,priority=95," + match + heard; !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}

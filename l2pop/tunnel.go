@@ -83,13 +83,20 @@ func overlay(e *flows.Emitter, n *flows.Network, t tunnel, patchInt uint32) {
 // port without port security; ascending.
 func hosts(n *flows.Network, t tunnel) (members, open []netip.Addr) {
 	all, some := map[netip.Addr]bool{}, map[netip.Addr]bool{}
-	for _, p := range n.Remote {
-		if t.reaches(p.Host) {
-			all[p.Host.EncapIP] = true
+	add := func(h *model.Host, p *model.Port) {
+		if h != nil && t.reaches(h) {
+			all[h.EncapIP] = true
 			if !p.PortSecurityEnabled {
-				some[p.Host.EncapIP] = true
+				some[h.EncapIP] = true
 			}
 		}
+	}
+	for _, p := range n.Remote {
+		add(p.Host, p.Port)
+		add(p.Also, p.Port)
+	}
+	for _, p := range n.Local {
+		add(p.Also, p.Port)
 	}
 	return slices.SortedFunc(maps.Keys(all), netip.Addr.Compare), slices.SortedFunc(maps.Keys(some), netip.Addr.Compare)
 }
@@ -134,12 +141,16 @@ func bucketIDs(hosts []netip.Addr) []uint32 {
 // Those of very many go the way of broadcast.
 func pairMACs(e *flows.Emitter, n *flows.Network, tag of.FieldValue, t tunnel, flood uint32) {
 	for mac, holders := range n.PairMACs() {
-		var to []netip.Addr
+		var hosts []*model.Host
 		for _, p := range holders.Remote {
-			if t.reaches(p.Host) && !slices.Contains(to, p.Host.EncapIP) {
-				to = append(to, p.Host.EncapIP)
+			hosts = p.Hosts(hosts)
+		}
+		for _, p := range holders.Local {
+			if p.Also != nil {
+				hosts = append(hosts, p.Also)
 			}
 		}
+		to := t.addrs(hosts)
 		match := of.MustMatch(tag, of.EthDst.MAC(of.MAC(mac)))
 		switch {
 		case len(to) > flows.MaxHolders:
@@ -154,11 +165,28 @@ func pairMACs(e *flows.Emitter, n *flows.Network, tag of.FieldValue, t tunnel, f
 	}
 }
 
-// unicast emits the way to a remote port's MAC address.
-func unicast(e *flows.Emitter, d remoteDeps) {
-	if !d.tunnel.reaches(d.port.Host) {
+// unicast emits the way to the MAC address of a port elsewhere: to each host where it may be.
+func unicast(e *flows.Emitter, p *model.Port, localVLAN uint16, t tunnel, hosts ...*model.Host) {
+	to := t.addrs(hosts)
+	if len(to) == 0 {
 		return
 	}
-	e.Flow(flows.TunUnicast, 100, of.MustMatch(of.VlanVID.Is(of.VIDPresent|uint64(d.localVLAN)), of.EthDst.MAC(of.MAC(d.port.MACAddress))),
-		of.Apply(d.tunnel.to(d.tunnel.enter(), d.port.Host.EncapIP)...), "mac_address and binding:host_id of the port")
+	actions, reason := t.enter(), "mac_address and binding:host_id of the port"
+	for _, addr := range to {
+		actions = t.to(actions, addr)
+	}
+	if len(to) > 1 {
+		reason = "mac_address of the port, which migrates: to both ends"
+	}
+	e.Flow(flows.TunUnicast, 100, of.MustMatch(of.VlanVID.Is(of.VIDPresent|uint64(localVLAN)), of.EthDst.MAC(of.MAC(p.MACAddress))), of.Apply(actions...), reason)
+}
+
+// addrs are the tunnel addresses of those hosts that can be reached, each once.
+func (t tunnel) addrs(hosts []*model.Host) (to []netip.Addr) {
+	for _, h := range hosts {
+		if t.reaches(h) && !slices.Contains(to, h.EncapIP) {
+			to = append(to, h.EncapIP)
+		}
+	}
+	return to
 }

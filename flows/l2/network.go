@@ -1,6 +1,8 @@
 package l2
 
 import (
+	"slices"
+
 	"github.com/tunbridge/tunbridge/flows"
 	of "github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -73,7 +75,7 @@ func pairMACs(e *flows.Emitter, n *flows.Network, d *domain) {
 			for _, p := range holders.Local {
 				actions = deliver(actions, p.Key)
 			}
-			if d.uplink != 0 && len(holders.Remote) > 0 {
+			if d.uplink != 0 && (len(holders.Remote) > 0 || slices.ContainsFunc(holders.Local, func(p *flows.LocalPort) bool { return p.Also != nil })) {
 				actions = deliver(actions, d.uplink) // last: it leaves a tag on the frame
 			}
 			e.Flow(flows.L2, 100, match, of.Apply(actions...), "mac_address of allowed_address_pairs: to all its holders")
@@ -124,6 +126,10 @@ func port(e *flows.Emitter, p *flows.LocalPort, d *domain) {
 	e.Flow(flows.PuntMeter, 100, of.MustMatch(key),
 		of.Apply(of.Meter{ID: p.Key}, of.Controller{MaxLen: 0xffff, UserData: flows.AppendUserdata(nil, p.Key, p.Generation)}), "the port's VIF may ask the controller, within its meter")
 
-	e.Flow(flows.L2, 100, of.MustMatch(d.net(), of.EthDst.MAC(of.MAC(p.MACAddress))), leave(p.Key), "mac_address of the port")
+	to, reason := leave(p.Key), "mac_address of the port"
+	if p.Also != nil && d.uplink != 0 {
+		to, reason = of.Apply(deliver(deliver(nil, p.Key), d.uplink)...), "mac_address of the port, which migrates: here and at the other end"
+	}
+	e.Flow(flows.L2, 100, of.MustMatch(d.net(), of.EthDst.MAC(of.MAC(p.MACAddress))), to, reason)
 	e.Member(d.flood, p.Key, of.MustActions(deliver(nil, p.Key)...))
 }

@@ -54,7 +54,7 @@ func (d *deployment) localVLAN(h *testbed.CheapHost, n *network) int {
 // number that something carries is not given to another network.
 func TestLocalVLANs(t *testing.T) {
 	t.Parallel()
-	d := deploy(t)
+	d := deploy(t, "--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1")
 	h := d.addHosts("compute01")[0]
 	var networks []*network
 	var ports []*port
@@ -220,7 +220,7 @@ func stopwatch(t *testing.T) (step func(what string)) {
 // words, disturbs nobody, and has its turn when another goes.
 func TestManyNetworks(t *testing.T) {
 	t.Parallel()
-	d := deploy(t)
+	d := deploy(t, "--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1")
 	h := d.addHosts("compute01")[0]
 	most := 400
 	if soaking {
@@ -270,7 +270,7 @@ func TestManyNetworks(t *testing.T) {
 // away now.
 func TestBigNetwork(t *testing.T) {
 	t.Parallel()
-	d := deploy(t)
+	d := deploy(t, "--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1")
 	h := d.addHosts("compute01")[0]
 	members, others := 600, 60
 	if soaking {

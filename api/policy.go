@@ -56,12 +56,11 @@ const (
 // conditions in words, in the order of the constants.
 var conditions = []string{
 	"anybody", "admin", "service", "reader of the project", "member of the project", "reader of the network's project",
-	"member of the network's project", "reader, if the network is shared with its project",
-	"member, if the network is shared with its project", "reader, if the network is external",
-	"anybody, unless device_owner begins with network:",
+	"member of the network's project", "reader where the network is shared", "member where the network is shared",
+	"reader where the network is external", "anybody unless device_owner begins with network:",
 }
 
-// String is the rule in words: "admin or member of the project".
+// String is the rule in words: "admin, member of the project".
 func (a Access) String() string {
 	var met []string
 	for i, words := range conditions {
@@ -72,7 +71,7 @@ func (a Access) String() string {
 	if met == nil {
 		return "nobody"
 	}
-	return strings.Join(met, " or ")
+	return strings.Join(met, ", ")
 }
 
 // target is what the conditions ask about.

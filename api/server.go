@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -33,8 +34,8 @@ type Options struct {
 	MTUs     MTUs
 	// Quotas are the limits of projects for which none are set; nil limits nothing.
 	Quotas Quotas
-	// Authenticate says who makes a request; its error, best an *Error, is the answer. Nil takes
-	// everybody for an administrator.
+	// Authenticate says who makes a request, as Keystone.Authenticate; its error, best an *Error, is the
+	// answer. Nil takes everybody for an administrator.
 	Authenticate func(*http.Request) (*Caller, error)
 }
 
@@ -132,7 +133,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if path := strings.TrimSuffix(r.URL.Path, "/"); path != "" {
 		r.URL.Path, r.URL.RawPath = strings.TrimSuffix(path, ".json"), ""
 	}
-	if err := s.serve(a, r); err != nil {
+	var noToken *unauthorized
+	switch err := s.serve(a, r); {
+	case err == nil:
+	case errors.As(err, &noToken):
+		noToken.write(a)
+	default:
 		answer, known := answerable(err)
 		if !known {
 			log.Error("request failed", "method", r.Method, "uri", shorten(r.RequestURI), "error", err)

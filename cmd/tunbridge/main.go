@@ -24,6 +24,7 @@ type program struct {
 	Diff    cli.Diff    `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
 	Leases  cli.Leases  `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
 	Explain cli.Explain `cmd:"" help:"Say what a service does for a port, and why it does not: explain dhcp PORT."`
+	Policy  policy      `cmd:"" help:"Print who may do what through the API: every action with its rule."`
 	Version versionFlag `help:"Print the version and exit."`
 }
 

@@ -34,6 +34,8 @@ type serve struct {
 	Config            kong.ConfigFlag `help:"YAML file with these flags as keys." placeholder:"FILE"`
 	DataDir           string          `help:"Where the embedded store lives; made with mode 0700." default:"${datadir}" type:"path"`
 	APIListen         string          `name:"api-listen" help:"Address of the Neutron API." default:"127.0.0.1:9696"`
+	APITLSCert        string          `name:"api-tls-cert" help:"Certificate that makes the Neutron API HTTPS, PEM." type:"path" placeholder:"FILE"`
+	APITLSKey         string          `name:"api-tls-key" help:"Its key, PEM." type:"path" placeholder:"FILE"`
 	AdminListen       string          `help:"Address of the admin API, unix:PATH or tcp:ADDRESS:PORT; default unix:DATA-DIR/admin.sock, mode 0600." placeholder:"ADDRESS"`
 	MetricsListen     string          `help:"Address of Prometheus metrics, /healthz and /readyz; empty for none." default:"127.0.0.1:9697"`
 	OVSDBListen       string          `name:"ovsdb-listen" help:"Where hosts dial in with OVSDB, tcp: or ssl:." default:"tcp:127.0.0.1:6640"`
@@ -47,7 +49,7 @@ type serve struct {
 	EtcdTLSCert       string          `name:"etcd-tls-cert" help:"Client certificate for it." type:"path" placeholder:"FILE"`
 	EtcdTLSKey        string          `name:"etcd-tls-key" help:"Its key." type:"path" placeholder:"FILE"`
 	EtcdTLSCA         string          `name:"etcd-tls-ca" help:"Authority that signed its certificates." type:"path" placeholder:"FILE"`
-	Auth              string          `help:"Who may use the API: none (everybody is admin)." enum:"none" default:"none"`
+	Auth              string          `help:"Who may use the API: none (everybody is admin) or keystone." enum:"none,keystone" default:"none"`
 	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
 	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
 	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
@@ -56,6 +58,7 @@ type serve struct {
 	networkKeys
 	quotaKeys
 	metadataKeys
+	keystoneKeys
 	Insecure bool       `help:"Allow listeners beyond loopback without TLS or authentication."`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
@@ -89,6 +92,14 @@ func (s *serve) Run() error {
 	if err != nil {
 		return err
 	}
+	apiTLS, err := serverTLS(s.APITLSCert, s.APITLSKey)
+	if err != nil {
+		return fmt.Errorf("api-tls-cert: %w", err)
+	}
+	authenticate, err := s.authenticator(log)
+	if err != nil {
+		return err
+	}
 	truth, err := s.open(ctx, log)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -98,9 +109,9 @@ func (s *serve) Run() error {
 	features, handlers := controller.Features(controller.FeatureOptions{LeaseDuration: time.Duration(s.DHCPLeaseDuration) * time.Second, Domain: s.DNSDomain, Metadata: machines, PuntRate: s.PuntRate})
 	ctl := controller.New(controller.Options{
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
-		ClaimUnbound: s.ClaimUnbound == nil || *s.ClaimUnbound, TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval, PuntRate: s.PuntRate,
+		ClaimUnbound: s.claimUnbound(), TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval, PuntRate: s.PuntRate,
 	})
-	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas})
+	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas, Authenticate: authenticate})
 
 	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
 	if err != nil {
@@ -113,6 +124,9 @@ func (s *serve) Run() error {
 	apiListener, err := net.Listen("tcp", s.APIListen)
 	if err != nil {
 		return fmt.Errorf("api-listen: %w", err)
+	}
+	if apiTLS != nil {
+		apiListener = tls.NewListener(apiListener, apiTLS)
 	}
 	adminListener, err := listenAdmin(s.AdminListen)
 	if err != nil {
@@ -167,7 +181,10 @@ func (s *serve) check() error {
 	if s.PuntRate < 10 || s.PuntRate > 1_000_000 {
 		return fmt.Errorf("punt-rate: %d: want 10 to 1000000 packets per second: a guest that starts sends as many at once", s.PuntRate)
 	}
-	plain := map[string]string{"api-listen": s.APIListen, "metrics-listen": s.MetricsListen}
+	if err := s.checkAPI(); err != nil {
+		return err
+	}
+	plain := map[string]string{"metrics-listen": s.MetricsListen}
 	if rest, ok := strings.CutPrefix(s.AdminListen, "tcp:"); ok {
 		plain["admin-listen"] = rest
 	}

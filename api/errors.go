@@ -27,6 +27,8 @@ func notFound(s *model.Schema, id string) *Error {
 	kind := strings.ToUpper(s.Name[:1]) + s.Name[1:]
 	title := kind
 	switch s {
+	case model.SubnetPools:
+		kind, title = "SubnetPool", "Subnet pool"
 	case model.NetworkIPAvailabilities: // they have their networks' ids
 		kind, title = "Network", "Network"
 	}

@@ -40,6 +40,7 @@ func TestDiscovery(t *testing.T) {
 	want := `{"resources":[` +
 		`{"name":"network","collection":"networks","links":[{"rel":"self","href":"https://api.test/v2.0/networks"}]},` +
 		`{"name":"subnet","collection":"subnets","links":[{"rel":"self","href":"https://api.test/v2.0/subnets"}]},` +
+		`{"name":"subnetpool","collection":"subnetpools","links":[{"rel":"self","href":"https://api.test/v2.0/subnetpools"}]},` +
 		`{"name":"port","collection":"ports","links":[{"rel":"self","href":"https://api.test/v2.0/ports"}]}]}`
 	for _, path := range []string{"/v2.0", "/v2.0/"} {
 		if got := b.send("GET", path, "", "X-Forwarded-Proto: https").text; got != want {

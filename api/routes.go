@@ -39,7 +39,7 @@ func (s *Server) declareRoutes() []Route {
 		{Name: "get_extensions", Method: http.MethodGet, Path: "/v2.0/extensions", Access: AccessAny, serve: listExtensions},
 		{Name: "get_extension", Method: http.MethodGet, Path: "/v2.0/extensions/{id}", Access: AccessAny, serve: showExtension},
 	}
-	for _, res := range []resource{networks{s}, subnets{s}, ports{s}} {
+	for _, res := range []resource{networks{s}, subnets{s}, subnetPools{s}, ports{s}} {
 		schema, rules := res.schema(), res.rules()
 		collection := "/v2.0/" + schema.Collection
 		member := collection + "/{id}"
@@ -57,7 +57,7 @@ func (s *Server) declareRoutes() []Route {
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}
-	for _, more := range [][]Route{s.quotaRoutes(), s.agentRoutes(), s.zoneRoutes(), s.availabilityRoutes(), bindingRoutes(s)} {
+	for _, more := range [][]Route{s.quotaRoutes(), s.agentRoutes(), s.zoneRoutes(), s.availabilityRoutes(), s.poolRoutes(), bindingRoutes(s)} {
 		routes = append(routes, more...)
 	}
 	return routes

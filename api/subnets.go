@@ -88,8 +88,8 @@ func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, er
 	if err := c.authorize("create", model.Subnets, s.rules().create, networkTarget(c, network), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
-	if !row.CIDR.IsValid() {
-		return uuid.Nil, &Error{http.StatusBadRequest, "BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr."}
+	if err := fromPool(tx, c, row, in); err != nil {
+		return uuid.Nil, err
 	}
 	if err := checkSubnet(row, row.EnableDHCP); err != nil {
 		return uuid.Nil, err

@@ -145,7 +145,7 @@ var kinds = map[reflect.Type]kind{
 	},
 	reflect.TypeFor[netip.Prefix](): typed[netip.Prefix]{
 		name: "cidr", read: readCIDR,
-		write: func(b []byte, p netip.Prefix) []byte { return append(p.AppendTo(append(b, '"')), '"') },
+		write: appendPrefix,
 		order: func(x, y netip.Prefix) int {
 			return cmp.Or(x.Addr().Compare(y.Addr()), cmp.Compare(x.Bits(), y.Bits()))
 		},
@@ -190,6 +190,10 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[[]netip.Addr](): typed[[]netip.Addr]{
 		name: "addresses", read: readNameservers,
 		write: func(b []byte, l []netip.Addr) []byte { return appendList(b, l, appendAddr) },
+	},
+	reflect.TypeFor[[]netip.Prefix](): typed[[]netip.Prefix]{
+		name: "cidrs", read: readPrefixes,
+		write: func(b []byte, l []netip.Prefix) []byte { return appendList(b, l, appendPrefix) },
 	},
 	reflect.TypeFor[[]Pool](): typed[[]Pool]{
 		name: "pools", read: readPools,
@@ -424,6 +428,8 @@ func appendUUID(b []byte, id uuid.UUID) []byte {
 }
 
 func appendAddr(b []byte, a netip.Addr) []byte { return append(a.AppendTo(append(b, '"')), '"') }
+
+func appendPrefix(b []byte, p netip.Prefix) []byte { return append(p.AppendTo(append(b, '"')), '"') }
 
 func appendTime(b []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(b, '"'), "2006-01-02T15:04:05Z"), '"')

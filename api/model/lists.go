@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -115,6 +116,36 @@ func readPools(_ *Attribute, v any) ([]Pool, error) {
 		out = append(out, Pool{start, end})
 	}
 	return out, nil
+}
+
+func readPrefixes(_ *Attribute, v any) ([]netip.Prefix, error) {
+	list, err := items(v, "subnet list", maxPools)
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Prefix
+	for _, item := range list {
+		p, ok := readPrefix(item)
+		if !ok {
+			return nil, because("'%s' is not a valid IP subnet", Quote(item))
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// ReadPrefixes reads the body {"prefixes": ["10.0.0.0/8"]}. The error is an *Invalid.
+func ReadPrefixes(body []byte) ([]netip.Prefix, error) {
+	var given struct{ Prefixes []any }
+	if json.Unmarshal(body, &given) != nil || given.Prefixes == nil {
+		return nil, BadRequest("Unable to find 'prefixes' in request body")
+	}
+	prefixes, err := readPrefixes(nil, given.Prefixes)
+	var invalid *Invalid
+	if err != nil && !errors.As(err, &invalid) {
+		return nil, BadRequest("Invalid input for prefixes. Reason: %s.", err)
+	}
+	return prefixes, err
 }
 
 func appendPool(b []byte, p Pool) []byte {

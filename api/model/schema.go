@@ -79,7 +79,7 @@ const (
 )
 
 // Core are the resources of the API's core, in the order of its index.
-func Core() []*Schema { return []*Schema{Networks, Subnets, Ports} }
+func Core() []*Schema { return []*Schema{Networks, Subnets, SubnetPools, Ports} }
 
 // Schemas are all resources.
 func Schemas() []*Schema {

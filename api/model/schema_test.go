@@ -139,7 +139,7 @@ func TestStoredForm(t *testing.T) {
 		keys  string
 	}{
 		{Network{}, "AdminStateUp AvailabilityZoneHints CreatedAt DNSDomain Description External ID MTU Name PortSecurityEnabled ProjectID RevisionNumber Segment Shared Tags UpdatedAt"},
-		{Subnet{}, "AllocationPools CIDR CreatedAt DNSNameservers Description EnableDHCP GatewayIP HostRoutes ID IPVersion IPv6AddressMode IPv6RAMode Name NetworkID ProjectID RevisionNumber Tags UpdatedAt"},
+		{Subnet{}, "AllocationPools CIDR CreatedAt DNSNameservers Description EnableDHCP GatewayIP HostRoutes ID IPVersion IPv6AddressMode IPv6RAMode Name NetworkID ProjectID RevisionNumber SubnetPoolID Tags UpdatedAt"},
 		{Port{}, "AdminStateUp AllowedAddressPairs CreatedAt DNSName Description DeviceID DeviceOwner ExtraDHCPOpts FixedIPs HostID ID MACAddress Name NetworkID PortSecurityEnabled ProjectID RevisionNumber Tags UpdatedAt VNICType"},
 	} {
 		text, err := json.Marshal(row.value)

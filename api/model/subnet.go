@@ -18,6 +18,8 @@ type Subnet struct {
 	IPVersion int `api:"ip_version,post,required,values=4|6,filter,sort"`
 	// CIDR is the block; host bits are cut off.
 	CIDR netip.Prefix `api:"cidr,post,filter,sort"`
+	// SubnetPoolID is the pool that the block was cut from; null is none.
+	SubnetPoolID uuid.UUID `api:"subnetpool_id,post,null,filter,sort,ext=subnet_allocation"`
 	// GatewayIP is the default router told to clients; null is none. When absent it is the first
 	// address of an IPv4 block, or the subnet-router anycast address (RFC 4291 §2.6.1) of an IPv6 block.
 	GatewayIP netip.Addr `api:"gateway_ip,post,put,null,filter,sort"`
@@ -69,4 +71,8 @@ type SubnetView struct {
 	*Subnet
 	// Shared is whether the subnet's network is shared. It can be asked for, but is not shown.
 	Shared bool `api:"shared,filter,hidden"`
+	// Prefixlen is the size of the block that is asked of a pool; when absent, the pool's default.
+	Prefixlen int `api:"prefixlen,post,hidden,min=0,ext=subnet_allocation"`
+	// UseDefaultSubnetPool asks for a block of the default pool of the IP version.
+	UseDefaultSubnetPool bool `api:"use_default_subnetpool,post,hidden,default=false,ext=default-subnetpools"`
 }

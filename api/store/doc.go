@@ -12,6 +12,8 @@
 //	/tunbridge/uniq/mac/<network>/<mac>            … the MAC
 //	/tunbridge/uniq/segment/<type>/<physnet>/<id>  the network that has the segment
 //	/tunbridge/uniq/cidr/<network>/<cidr>          the subnet
+//	/tunbridge/uniq/pool/<subnet pool>/<cidr>      the subnet that was cut from the pool
+//	/tunbridge/uniq/default-pool/<4 or 6>          the default subnet pool
 //	/tunbridge/uniq/dhcp/<network>                 the network's DHCP port
 //	/tunbridge/uniq/hostname/<hostname>            the host
 //

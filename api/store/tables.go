@@ -16,6 +16,7 @@ const (
 	networks tableNumber = iota
 	subnets
 	ports
+	subnetPools
 	quotas
 	agents
 	bindings
@@ -49,12 +50,22 @@ var tables = [tableCount]*table{
 	}),
 
 	subnets: declare(subnets, declaration[model.Subnet]{
-		name:   "subnet",
-		kind:   Desired,
-		key:    func(s *model.Subnet) string { return s.ID.String() },
-		unique: func(s *model.Subnet) []string { return []string{cidrKey(s.NetworkID, s.CIDR)} },
+		name: "subnet",
+		kind: Desired,
+		key:  func(s *model.Subnet) string { return s.ID.String() },
+		unique: func(s *model.Subnet) []string {
+			keys := []string{cidrKey(s.NetworkID, s.CIDR)}
+			if s.SubnetPoolID != uuid.Nil {
+				keys = append(keys, poolPrefix(s.SubnetPoolID)+url.PathEscape(s.CIDR.String()))
+			}
+			return keys
+		},
 		references: func(s *model.Subnet) []reference {
-			return []reference{{networks, s.NetworkID.String()}}
+			refs := []reference{{networks, s.NetworkID.String()}}
+			if s.SubnetPoolID != uuid.Nil {
+				refs = append(refs, reference{subnetPools, s.SubnetPoolID.String()})
+			}
+			return refs
 		},
 		children: func(s *model.Subnet) []string { return []string{addressPrefix(s.ID)} },
 		project:  func(s *model.Subnet) string { return s.ProjectID },
@@ -110,6 +121,20 @@ var tables = [tableCount]*table{
 		network: func(_ *edit, b *model.Binding) uuid.UUID { return b.NetworkID },
 	}),
 
+	subnetPools: declare(subnetPools, declaration[model.SubnetPool]{
+		name: "subnetpool",
+		kind: Desired,
+		key:  func(p *model.SubnetPool) string { return p.ID.String() },
+		unique: func(p *model.SubnetPool) []string {
+			if !p.IsDefault {
+				return nil
+			}
+			return []string{defaultPoolKey(p.IPVersion())}
+		},
+		children: func(p *model.SubnetPool) []string { return []string{poolPrefix(p.ID)} },
+		project:  func(p *model.SubnetPool) string { return p.ProjectID },
+	}),
+
 	quotas: declare(quotas, declaration[model.Quota]{
 		name: "quota",
 		kind: Desired,
@@ -154,9 +179,10 @@ var tables = [tableCount]*table{
 	}),
 
 	portStatuses: declare(portStatuses, declaration[model.PortStatus]{
-		name: "port-status",
-		kind: Status,
-		key:  func(s *model.PortStatus) string { return onHost(s.PortID, s.Host) },
+		name:  "port-status",
+		kind:  Status,
+		key:   func(s *model.PortStatus) string { return onHost(s.PortID, s.Host) },
+		index: func(s *model.PortStatus) []string { return []string{statusesOnPrefix(s.Host)} },
 	}),
 
 	hostStatuses: declare(hostStatuses, declaration[model.HostStatus]{
@@ -214,6 +240,9 @@ func cidrKey(network uuid.UUID, cidr netip.Prefix) string {
 	return cidrPrefix(network) + url.PathEscape(cidr.String())
 }
 
+func poolPrefix(pool uuid.UUID) string  { return "pool/" + pool.String() + "/" }
+func defaultPoolKey(version int) string { return "default-pool/" + strconv.Itoa(version) }
+
 func dhcpKey(network uuid.UUID) string { return "dhcp/" + network.String() }
 
 func hostnameKey(hostname string) string { return "hostname/" + url.PathEscape(hostname) }
@@ -236,4 +265,5 @@ func portsOnPrefix(hostname string) string      { return "port-on/" + url.PathEs
 func devicePrefix(deviceID string) string       { return "port-of/" + url.PathEscape(deviceID) + "/" }
 func zonePrefix(zone string) string             { return zoneRoot + url.PathEscape(zone) + "/" }
 func claimsOnPrefix(hostname string) string     { return "claim-on/" + url.PathEscape(hostname) + "/" }
+func statusesOnPrefix(hostname string) string   { return "status-on/" + url.PathEscape(hostname) + "/" }
 func bindingsInPrefix(network uuid.UUID) string { return "binding-in/" + network.String() + "/" }

@@ -9,14 +9,15 @@ import (
 
 // quotaKeys are the keys that say how many resources a project may have when its quota does not.
 type quotaKeys struct {
-	QuotaNetwork int `help:"Networks that a project may have; -1 is any number." default:"100"`
-	QuotaSubnet  int `help:"Subnets that a project may have." default:"100"`
-	QuotaPort    int `help:"Ports that a project may have." default:"500"`
+	QuotaNetwork    int `help:"Networks that a project may have; -1 is any number." default:"100"`
+	QuotaSubnet     int `help:"Subnets that a project may have." default:"100"`
+	QuotaPort       int `help:"Ports that a project may have." default:"500"`
+	QuotaSubnetPool int `name:"quota-subnetpool" help:"Subnet pools that a project may have." default:"-1"`
 }
 
 // quotas are the keys as the API takes them.
 func (k *quotaKeys) quotas() (api.Quotas, error) {
-	q := api.Quotas{"network": k.QuotaNetwork, "subnet": k.QuotaSubnet, "port": k.QuotaPort}
+	q := api.Quotas{"network": k.QuotaNetwork, "subnet": k.QuotaSubnet, "port": k.QuotaPort, "subnetpool": k.QuotaSubnetPool}
 	for resource, limit := range q {
 		if limit < model.Unlimited {
 			return nil, fmt.Errorf("quota-%s: %d: want a number, or -1 for any number", resource, limit)

@@ -18,7 +18,15 @@ import (
 const (
 	maxConnections = 64  // open at a time
 	maxAddresses   = 16  // that it asks from within idleTimeout
-	requestRate    = 100 // requests per second; a burst is five times that
+	requestRate    = 100 // requests per second
+	requestBurst   = 500
+
+	// A SYN that is never followed up occupies the stack for two minutes. A port may have maxHandshakes of
+	// them, and one more each handshakeTime: twice as many at most, so that no port alone fills the stack's
+	// list of 4096. With a full list the stack sends SYN cookies, and then loses the first segment of one
+	// connection in forty, until it comes again 0.2 s later.
+	maxHandshakes = 64
+	handshakeTime = 2 * time.Second
 )
 
 // idleTimeout is how long a client without connections is remembered after its last packet: longer than
@@ -35,6 +43,7 @@ type clients struct {
 	ports    map[uuid.UUID]*portUse
 	last     uint32 // number given
 	rate     rate.Limit
+	burst    int
 }
 
 // maxNumber is the highest number of a client.
@@ -61,6 +70,19 @@ type portUse struct {
 	clients     int // guarded by clients.mu, as the next
 	connections int
 	requests    *rate.Limiter
+	handshakes  float64   // begun and not completed
+	began       time.Time // the last of them
+}
+
+// begin counts a handshake, if there may be one more.
+func (u *portUse) begin(now time.Time) bool {
+	u.handshakes = max(0, u.handshakes-now.Sub(u.began).Seconds()/handshakeTime.Seconds())
+	u.began = now
+	if u.handshakes > maxHandshakes-1 {
+		return false
+	}
+	u.handshakes++
+	return true
 }
 
 // presence is where a client was when its last packet came, and how to answer it. It is immutable.
@@ -73,7 +95,7 @@ type presence struct {
 }
 
 func newClients() *clients {
-	return &clients{byKey: map[clientKey]*client{}, byNumber: map[uint32]*client{}, ports: map[uuid.UUID]*portUse{}, rate: requestRate}
+	return &clients{byKey: map[clientKey]*client{}, byNumber: map[uint32]*client{}, ports: map[uuid.UUID]*portUse{}, rate: requestRate, burst: requestBurst}
 }
 
 // synthetic is the address that stands for the client.
@@ -98,15 +120,16 @@ func numberOf(synthetic netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(a[12:])
 }
 
-// heard finds or makes the client that a packet came from.
-func (t *clients) heard(key clientKey, p *presence, now time.Time) (*client, error) {
+// heard finds or makes the client that a packet came from; begins says whether the packet begins a
+// connection.
+func (t *clients) heard(key clientKey, p *presence, begins bool, now time.Time) (*client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.byKey[key]
 	if c == nil {
 		use := t.ports[key.port]
 		if use == nil {
-			use = &portUse{requests: rate.NewLimiter(t.rate, 5*int(t.rate))}
+			use = &portUse{requests: rate.NewLimiter(t.rate, t.burst)}
 		}
 		if use.clients >= maxAddresses {
 			return nil, TooManyAddresses
@@ -119,6 +142,9 @@ func (t *clients) heard(key clientKey, p *presence, now time.Time) (*client, err
 		c = &client{clientKey: key, number: t.last, use: use}
 		use.clients++
 		t.ports[key.port], t.byKey[key], t.byNumber[c.number] = use, c, c
+	}
+	if begins && !c.use.begin(now) {
+		return nil, TooManyHandshakes
 	}
 	c.seen = now
 	c.at.Store(p)
@@ -140,8 +166,11 @@ func (t *clients) at(synthetic netip.Addr) *client {
 func (t *clients) connect(synthetic netip.Addr) (c *client, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c = t.byNumber[numberOf(synthetic)]
-	if c == nil || c.use.connections >= maxConnections {
+	if c = t.byNumber[numberOf(synthetic)]; c == nil {
+		return nil, false
+	}
+	c.use.handshakes = max(0, c.use.handshakes-1)
+	if c.use.connections >= maxConnections {
 		return nil, false
 	}
 	c.connections++

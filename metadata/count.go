@@ -10,19 +10,21 @@ import (
 type Silence uint8
 
 const (
-	Malformed        Silence = iota // not a TCP segment to a metadata address
-	TooManyAddresses                // the port asks from more addresses than it may
-	TooManyClients                  // no synthetic address is left
+	Malformed         Silence = iota // not a TCP segment to a metadata address
+	TooManyHandshakes                // the port begins more connections than it completes
+	TooManyAddresses                 // the port asks from more addresses than it may
+	TooManyClients                   // no synthetic address is left
 	silences
 )
 
 var silenceTexts = [silences]string{
-	Malformed:        "malformed TCP segment to the metadata address",
-	TooManyAddresses: "metadata is asked for from too many addresses of one port",
-	TooManyClients:   "metadata is asked for by too many machines at once",
+	Malformed:         "malformed TCP segment to the metadata address",
+	TooManyHandshakes: "metadata is asked for by more TCP connections than the port completes",
+	TooManyAddresses:  "metadata is asked for from too many addresses of one port",
+	TooManyClients:    "metadata is asked for by too many machines at once",
 }
 
-var silenceNames = [silences]string{Malformed: "malformed", TooManyAddresses: "too_many_addresses", TooManyClients: "too_many_clients"}
+var silenceNames = [silences]string{Malformed: "malformed", TooManyHandshakes: "too_many_handshakes", TooManyAddresses: "too_many_addresses", TooManyClients: "too_many_clients"}
 
 // Error is the reason as the operator reads it.
 func (s Silence) Error() string { return silenceTexts[s] }

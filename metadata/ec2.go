@@ -43,7 +43,9 @@ func ec2(m *machine) *node {
 	if len(k.UserData) > 0 {
 		files["user-data"] = text(string(k.UserData))
 	}
-	return versions(ec2Versions, directory(files, "/"))
+	below := directory(files, "/")
+	below.children["instance-id"] = data["instance-id"] // where CirrOS looks whether anybody answers
+	return versions(ec2Versions, below)
 }
 
 // ec2ID is the form in which EC2 names instances, i- and 17 hexadecimal digits, of an instance's UUID, or

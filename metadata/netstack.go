@@ -68,13 +68,11 @@ func (n *netstack) configure() error {
 	}
 	n.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 
-	// A SYN leaves nothing behind until the handshake is complete, so that no number of them takes the
-	// place of anybody else. A connection that is over, or whose machine has gone, is soon forgotten.
-	cookies := tcpip.TCPAlwaysUseSynCookies(true)
+	// A connection that is over, or whose machine has gone, is soon forgotten.
 	timeWait, linger, retries := tcpip.TCPTimeWaitTimeoutOption(2*time.Second), tcpip.TCPLingerTimeoutOption(5*time.Second), tcpip.TCPMaxRetriesOption(7)
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: 64 << 10, Max: 256 << 10}
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: 64 << 10, Max: 256 << 10}
-	for _, o := range []tcpip.SettableTransportProtocolOption{&cookies, &timeWait, &linger, &retries, &send, &receive} {
+	for _, o := range []tcpip.SettableTransportProtocolOption{&timeWait, &linger, &retries, &send, &receive} {
 		if err := n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return fmt.Errorf("%T: %w", o, failed(err))
 		}

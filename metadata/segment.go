@@ -99,6 +99,9 @@ func (s *segment) parse(frame []byte) error {
 	return nil
 }
 
+// begins says whether the segment asks for a connection.
+func (s *segment) begins() bool { return s.packet[s.tcp+atTCPFlags]&flagSYN != 0 }
+
 // translate writes the segment as the stack is to see it, to b, which is as long as s.packet: from a
 // synthetic address of the same version. A SYN's maximum segment size is lowered to what fits into the
 // network's MTU: a machine that was not told of it, or did not listen, may have another on its interface.
@@ -111,8 +114,8 @@ func (s *segment) translate(b []byte, synthetic netip.Addr, mtu int) {
 		a := synthetic.As16()
 		copy(b[8:], a[:])
 	}
-	if tcp := b[s.tcp:]; tcp[atTCPFlags]&flagSYN != 0 {
-		lowerMSS(tcp, max(mtu-s.tcp-tcpLen, 1))
+	if s.begins() {
+		lowerMSS(b[s.tcp:], max(mtu-s.tcp-tcpLen, 1))
 	}
 }
 

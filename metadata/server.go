@@ -110,7 +110,7 @@ func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 		return err
 	}
 	at := &presence{view: p.View, network: p.Network, port: p.Port, guest: in.guest, nextHop: in.nextHop, reply: reply}
-	c, err := s.clients.heard(clientKey{p.Port.ID, in.source}, at, time.Now())
+	c, err := s.clients.heard(clientKey{p.Port.ID, in.source}, at, in.begins(), time.Now())
 	if err != nil {
 		s.counters.silent[err.(Silence)].Add(1)
 		return err

@@ -240,9 +240,9 @@ func (h *host) reportPorts(snap *store.Snapshot) {
 	}
 	if h.reported == nil { // what was said before this session, in which something may have gone
 		h.reported = map[uuid.UUID]uint32{}
-		for p := range snap.PortsOn(h.row.Hostname) {
-			if s, ok := snap.PortStatus(p.ID, h.row.Hostname); ok && s.Status == model.StatusActive {
-				h.reported[p.ID] = s.Plug
+		for s := range snap.PortStatusesOn(h.row.Hostname) {
+			if s.Status == model.StatusActive {
+				h.reported[s.PortID] = s.Plug
 			}
 		}
 	}

@@ -161,6 +161,11 @@ func (t *Tables) ClaimsOn(hostname string) iter.Seq[*model.Claim] {
 	return list[model.Claim](t.state.index, claimsOnPrefix(hostname))
 }
 
+// PortStatusesOn lists what a live controller saw of ports on the host with the hostname.
+func (t *Tables) PortStatusesOn(hostname string) iter.Seq[*model.PortStatus] {
+	return list[model.PortStatus](t.state.index, statusesOnPrefix(hostname))
+}
+
 // PortByMAC finds the port of a network that has the MAC.
 func (t *Tables) PortByMAC(network uuid.UUID, mac model.MAC) (*model.Port, bool) {
 	return unique[model.Port](t, macKey(network, mac))

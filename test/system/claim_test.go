@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 )
 
@@ -79,6 +80,45 @@ func TestUnboundPortIsClaimed(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What happens to a claimed port while its host is away is told when the host is back.
+func TestClaimedPortOfHostAway(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	h := d.addHosts("compute01")[0]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	down, gone := d.addPort(n, ""), d.addPort(n, "")
+	d.plug(h, down, gone)
+	d.become("ACTIVE", down, gone)
+	if err := h.KillOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	d.await("the loss noticed", func() error {
+		state, err := d.host(h.Name)
+		if err == nil && state.OVSDB != nil {
+			err = fmt.Errorf("it is still connected")
+		}
+		return err
+	})
+	d.must(http.MethodPut, "/v2.0/ports/"+down.ID, object{"port": object{"admin_state_up": false}}, nil)
+	if err := h.StartOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	d.become("DOWN", down)
+	d.settled(h)
+
+	// A claim that went while the host was away leaves nothing behind for the next one.
+	if _, err := h.Vsctl("del-manager"); err != nil {
+		t.Fatal(err)
+	}
+	d.unplug(h, gone)
+	d.must(http.MethodPut, "/v2.0/ports/"+gone.ID, object{"port": object{"admin_state_up": false}}, nil)
+	d.enrol(h, nil)
+	d.become("DOWN", gone)
+	d.plug(h, gone)
+	d.reason(h, gone.device(), "admin_state_up")
+	d.become("DOWN", gone)
 }
 
 func TestUnboundPortIsNotClaimed(t *testing.T) {

@@ -59,6 +59,7 @@ type serve struct {
 	quotaKeys
 	metadataKeys
 	keystoneKeys
+	novaKeys
 	Insecure bool       `help:"Allow listeners beyond loopback without TLS or authentication."`
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
@@ -113,6 +114,10 @@ func (s *serve) Run() error {
 	})
 	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas, Authenticate: authenticate})
 
+	events, err := s.notifier(truth, log)
+	if err != nil {
+		return err
+	}
 	ovsdbListener, err := listen(s.OVSDBListen, hostTLS)
 	if err != nil {
 		return fmt.Errorf("ovsdb-listen: %w", err)
@@ -135,6 +140,9 @@ func (s *serve) Run() error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ctl.Run(ctx) })
+	if events != nil {
+		g.Go(func() error { return events.Run(ctx) })
+	}
 	g.Go(func() error { return machines.Run(ctx) })
 	g.Go(func() error { return ctl.ServeOVSDB(ctx, ovsdbListener) })
 	g.Go(func() error { return ctl.ServeOpenFlow(ctx, openflowListener) })
@@ -171,6 +179,9 @@ func (s *serve) check() error {
 		case scheme == "tcp" && !loopback(rest) && !s.Insecure:
 			return fmt.Errorf("%s: %s can be reached from other machines and has no TLS: use ssl:, or set insecure", key, rest)
 		}
+	}
+	if err := s.checkNova(); err != nil {
+		return err
 	}
 	if s.ProbeInterval != 0 && s.ProbeInterval < time.Second {
 		return fmt.Errorf("probe-interval: %s is too short: want 1s or more, or 0 for never", s.ProbeInterval)

@@ -62,8 +62,9 @@ func post(ctx context.Context, client *http.Client, url, token string, body []by
 type Service struct {
 	Keystone string // URL with its version, "http://controller:5000/v3"
 	Username string
-	Password string
 	Project  string
+	// Password is asked for at each sign-in, so that it may be renewed.
+	Password func() (string, error)
 	// UserDomain and ProjectDomain are names.
 	UserDomain, ProjectDomain string
 	Region                    string // whose endpoint is taken from the catalog; "" is any
@@ -113,8 +114,12 @@ func (a *authenticated) authenticate(ctx context.Context) error {
 	}
 	p.HTTPClient = *a.client
 	s := a.service
+	password, err := s.Password()
+	if err != nil {
+		return err
+	}
 	err = openstack.Authenticate(ctx, p, gophercloud.AuthOptions{
-		IdentityEndpoint: s.Keystone, Username: s.Username, Password: s.Password, DomainName: s.UserDomain,
+		IdentityEndpoint: s.Keystone, Username: s.Username, Password: password, DomainName: s.UserDomain,
 		Scope: &gophercloud.AuthScope{ProjectName: s.Project, DomainName: s.ProjectDomain},
 	})
 	if err != nil {

@@ -349,7 +349,7 @@ func TestKeystone(t *testing.T) {
 	}))
 	defer front.Close()
 	b.nova.Server.URL = front.URL
-	e := WithKeystone(Service{Keystone: keystone.URL + "/v3", Username: "tunbridge", Password: "secret", Project: "service", UserDomain: "Users", ProjectDomain: "Projects", Region: "here"}, "", http.DefaultClient)
+	e := WithKeystone(Service{Keystone: keystone.URL + "/v3", Username: "tunbridge", Password: func() (string, error) { return "secret", nil }, Project: "service", UserDomain: "Users", ProjectDomain: "Projects", Region: "here"}, "", http.DefaultClient)
 	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusUnauthorized} {
 		switch i {
 		case 2: // the token has expired

@@ -48,10 +48,13 @@ func (vm *VM) DHCP() (Lease, error) {
 	return lease, c.Stop()
 }
 
-// DHCPClient is a udhcpc that keeps its lease.
+// DHCPClient is a real client that keeps its lease.
 type DHCPClient struct {
 	vm      *VM
+	program string
 	process *Process
+	renew   os.Signal                // makes it ask for the same again; nil: it does when it is time to
+	release func() error             // has it give the lease back
 	events  <-chan map[string]string // closed at its end
 }
 
@@ -65,34 +68,47 @@ func (vm *VM) StartDHCP() (*DHCPClient, Lease, error) {
 	if err := writeOnce(script, udhcpcScript); err != nil {
 		return nil, Lease{}, err
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, Lease{}, err
-	}
-	p, err := vm.start(vm.Name+"-udhcpc", w, "udhcpc", "-f", "-n", "-i", "eth0", "-s", script, "-t", "5", "-T", "1",
+	c := &DHCPClient{vm: vm, program: "udhcpc", renew: syscall.SIGUSR1}
+	c.release = func() error { return c.signalRelease(syscall.SIGUSR2) }
+	lease, err := c.start("udhcpc", "-f", "-n", "-i", "eth0", "-s", script, "-t", "5", "-T", "1",
 		"-O", "staticroutes", "-O", "mtu", "-O", "search", "-O", "domain", "-O", "hostname")
-	if err := errors.Join(err, w.Close()); err != nil {
-		return nil, Lease{}, errors.Join(fmt.Errorf("vm %s: %w", vm.Name, err), r.Close())
-	}
-	c := &DHCPClient{vm: vm, process: p, events: readEvents(r)}
-	lease, err := c.await("bound")
-	if err != nil {
-		return nil, Lease{}, errors.Join(err, c.Stop())
-	}
-	return c, lease, nil
+	return c, lease, err
 }
 
-// Renew asks the server for the same again, unicast (RFC 2131 section 4.4.5), and waits for its answer.
-func (c *DHCPClient) Renew() (Lease, error) {
-	if err := c.process.Signal(syscall.SIGUSR1); err != nil {
+// start starts the client and waits for its first lease.
+func (c *DHCPClient) start(argv ...string) (Lease, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
 		return Lease{}, err
+	}
+	c.process, err = c.vm.start(c.vm.Name+"-"+c.program, w, argv...)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return Lease{}, errors.Join(fmt.Errorf("vm %s: %w", c.vm.Name, err), r.Close())
+	}
+	c.events = readEvents(r)
+	lease, err := c.await("bound")
+	if err != nil {
+		err = errors.Join(err, c.Stop())
+	}
+	return lease, err
+}
+
+// Renew waits for an answer to the client's asking for the same again, unicast (RFC 2131 section 4.4.5).
+// udhcpc asks at once, the others when their lease is half over.
+func (c *DHCPClient) Renew() (Lease, error) {
+	if c.renew != nil {
+		if err := c.process.Signal(c.renew); err != nil {
+			return Lease{}, err
+		}
 	}
 	return c.await("renew")
 }
 
-// Release gives the lease back and takes it from eth0.
-func (c *DHCPClient) Release() error {
-	if err := c.process.Signal(syscall.SIGUSR2); err != nil {
+// Release gives the lease back and takes it from eth0. Clients other than udhcpc end with that.
+func (c *DHCPClient) Release() error { return c.release() }
+
+func (c *DHCPClient) signalRelease(s os.Signal) error {
+	if err := c.process.Signal(s); err != nil {
 		return err
 	}
 	_, err := c.await("deconfig")
@@ -133,7 +149,7 @@ func (c *DHCPClient) await(want string) (Lease, error) {
 		case e, ok := <-c.events:
 			switch {
 			case !ok:
-				return Lease{}, fmt.Errorf("vm %s: udhcpc ended without %q: %s", c.vm.Name, want, c.process.lastWords())
+				return Lease{}, fmt.Errorf("vm %s: %s ended without %q: %s", c.vm.Name, c.program, want, c.process.lastWords())
 			case e["event"] == "nak":
 				return Lease{}, fmt.Errorf("vm %s: DHCP server refused: %s", c.vm.Name, e["message"])
 			case e["event"] != want:
@@ -147,7 +163,7 @@ func (c *DHCPClient) await(want string) (Lease, error) {
 			}
 			return l, nil
 		case <-deadline:
-			return Lease{}, fmt.Errorf("vm %s: no %q from udhcpc within %s: %s", c.vm.Name, want, leaseTimeout, c.process.lastWords())
+			return Lease{}, fmt.Errorf("vm %s: no %q from %s within %s: %s", c.vm.Name, want, c.program, leaseTimeout, c.process.lastWords())
 		}
 	}
 }

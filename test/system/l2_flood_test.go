@@ -32,7 +32,11 @@ func (w *layer2) move() {
 		w.reaches(p, g.address())
 	}
 
-	const limit = 200 * time.Millisecond
+	// 200 ms is what is promised; other tests run beside this one, but not while soaking.
+	limit := 2 * time.Second
+	if soaking {
+		limit = 200 * time.Millisecond
+	}
 	for round, home := range []*testbed.Host{to, from, to, from} {
 		ping, err := watchers[0].StartPing(g.address(), time.Millisecond)
 		if err != nil {

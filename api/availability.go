@@ -89,13 +89,16 @@ func (s *Server) availabilityRoutes() []Route {
 		{"get_network_ip_availability", http.MethodGet, all + "/{id}", AccessAdmin, alias, h.schema(), h.show},
 		// Nova asks for a topology when a machine is to have any network and the project has none. It takes
 		// this answer for a no, and 404 for a fault.
-		{"get_auto_allocated_topology", http.MethodGet, "/v2.0/auto-allocated-topology/{id}", AccessOwner, "", nil, noTopology},
+		{"get_auto_allocated_topology", http.MethodGet, "/v2.0/auto-allocated-topology/{id}", seesTopology, "", nil, noTopology},
 	}
 }
 
+// seesTopology is who may ask for the network that was made for a project.
+const seesTopology = AccessAdmin | AccessProjectReader
+
 func noTopology(_ http.ResponseWriter, r *http.Request) error {
 	c, project := callerOf(r), mux.Vars(r)["id"]
-	if !c.Admin && !c.owns(project) && project != "null" {
+	if project != "null" && !c.may(seesTopology, target{project: project}) {
 		return &Error{Status: http.StatusForbidden, Type: "NotAuthorized", Message: "Not authorized."}
 	}
 	return conflict("AutoAllocationFailure", "Deployment error: No default router:external network.")

@@ -44,8 +44,8 @@ const (
 	AccessProjectMember                    // the role member in the resource's project
 	AccessNetworkReader                    // the role reader in the project of the network that it is on
 	AccessNetworkMember                    // the role member in the project of the network that it is on
-	AccessSharedReader                     // the role reader anywhere, of a network that is shared with its project
-	AccessSharedMember                     // the role member anywhere, of a network that is shared with its project
+	AccessSharedReader                     // the role reader anywhere, of what is shared with its project, or is on a network that is
+	AccessSharedMember                     // the role member anywhere, of what is shared with its project, or is on a network that is
 	AccessExternal                         // the role reader anywhere, of an external network
 	AccessNoDevice                         // anybody, while device_owner does not begin with network:
 
@@ -56,8 +56,8 @@ const (
 // conditions in words, in the order of the constants.
 var conditions = []string{
 	"anybody", "admin", "service", "reader of the project", "member of the project", "reader of the network's project",
-	"member of the network's project", "reader where the network is shared", "member where the network is shared",
-	"reader where the network is external", "anybody unless device_owner begins with network:",
+	"member of the network's project", "reader where it is shared", "member where it is shared",
+	"reader where it is external", "anybody unless device_owner begins with network:",
 }
 
 // String is the rule in words: "admin, member of the project".
@@ -78,7 +78,7 @@ func (a Access) String() string {
 type target struct {
 	project  string // that the resource belongs to
 	network  string // project of the network that it is on, or that it is
-	shared   bool   // that network, with the caller's project
+	shared   bool   // it or that network, with the caller's project
 	external bool   // that network
 	device   bool   // its device_owner is, or becomes, a network: one
 }
@@ -145,11 +145,12 @@ type clause struct {
 	parts     []clause
 }
 
-// clauses are the rules of the attributes that a request gives.
+// clauses are the rules of the attributes that a request gives. One that a creation sets to its default
+// is as if it were not there.
 func clauses(op model.Operation, in *model.Input) []clause {
 	var given []clause
 	for _, a := range in.GivenAttributes() {
-		if a.Policy != model.PolicyNone {
+		if a.Policy != model.PolicyNone && !(op == model.Create && in.IsDefault(a)) {
 			given = append(given, clause{attribute: a.Name, rule: attributeRules[a.Policy].of(string(op))})
 		}
 	}

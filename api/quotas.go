@@ -88,11 +88,11 @@ func (s *Server) quotaRoutes() []Route {
 		{"", http.MethodPost, all, AccessAdmin, "quotas", schema, post},
 		{"get_quota_tenant", http.MethodGet, all + "/tenant", AccessAny, "quotas", nil, quotaProject("tenant")},
 		{"get_quota_project", http.MethodGet, all + "/project", AccessAny, "quotas", nil, quotaProject("project")},
-		{"get_quota", http.MethodGet, one, AccessOwner, "quotas", schema, s.showQuota},
+		{"get_quota", http.MethodGet, one, seesQuota, "quotas", schema, s.showQuota},
 		{"update_quota", http.MethodPut, one, AccessAdmin, "quotas", schema, s.updateQuota},
 		{"delete_quota", http.MethodDelete, one, AccessAdmin, "quotas", schema, s.deleteQuota},
-		{"get_quota_default", http.MethodGet, one + "/default", AccessOwner, "quotas", schema, s.showDefaultQuota},
-		{"get_quota_details", http.MethodGet, one + "/details", AccessOwner, "quota_details", schema, s.showQuotaDetails},
+		{"get_quota_default", http.MethodGet, one + "/default", seesQuota, "quotas", schema, s.showDefaultQuota},
+		{"get_quota_details", http.MethodGet, one + "/details", seesQuota, "quota_details", schema, s.showQuotaDetails},
 	}
 }
 
@@ -148,13 +148,14 @@ func (s *Server) listQuotas(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// seesQuota is who sees what a project may have.
+const seesQuota = AccessAdmin | AccessProjectReader
+
 // quotaOf finds the quota in the path, nil if it has the defaults only, for callers that may see it.
 func (s *Server) quotaOf(r *http.Request) (*store.Tables, *model.Quota, error) {
 	project := mux.Vars(r)["id"]
-	if c := callerOf(r); !c.owns(project) {
-		if err := c.authorize("get", model.Quotas, AccessAdmin, target{}); err != nil {
-			return nil, nil, err
-		}
+	if err := callerOf(r).authorize("get", model.Quotas, seesQuota, target{project: project}); err != nil {
+		return nil, nil, err
 	}
 	t, err := s.tables(r)
 	if err != nil {

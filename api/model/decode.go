@@ -216,6 +216,11 @@ func (in *Input) GivenAttributes() []*Attribute {
 	return given
 }
 
+// IsDefault reports whether the attribute's value is what it would be if it were absent from a creation.
+func (in *Input) IsDefault(a *Attribute) bool {
+	return a.HasDefault && reflect.DeepEqual(in.values[a.at], a.defaultValue())
+}
+
 // Apply sets the attributes that were given, and the defaults of a creation, in a view: a pointer to
 // the schema's view struct, whose row is set. What was neither is left as it is.
 func (in *Input) Apply(view any) {

@@ -211,6 +211,14 @@ func (s *Server) signIn(ctx context.Context, o *tokens.AuthOptions) (*gopherclou
 	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: s.URL + "/"}, nil
 }
 
+// Environment is what an OpenStack client needs to be a user with a token for a project.
+func (s *Server) Environment(user, project string) []string {
+	return []string{
+		"OS_AUTH_URL=" + s.URL, "OS_IDENTITY_API_VERSION=3", "OS_REGION_NAME=RegionOne", "OS_USERNAME=" + user, "OS_PASSWORD=" + Password,
+		"OS_PROJECT_NAME=" + project, "OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default",
+	}
+}
+
 // offer puts the network service into the catalog, and makes the role service.
 func (s *Server) offer(ctx context.Context, network string) error {
 	var service struct {

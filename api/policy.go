@@ -186,14 +186,6 @@ func forbidden(rule string) *Error {
 	return &Error{Status: http.StatusForbidden, Type: "PolicyNotAuthorized", Message: rule + " is disallowed by policy"}
 }
 
-// mustBeAdmin refuses an action, "update_quota", to all but administrators.
-func (c *Caller) mustBeAdmin(action string) error {
-	if c.Admin {
-		return nil
-	}
-	return forbidden("rule:" + action)
-}
-
 // projectOf is the project of a new resource: the caller's, unless the request of an administrator
 // names another.
 func (c *Caller) projectOf(in *model.Input, given string) (string, error) {

@@ -28,9 +28,9 @@ func (subnetPools) find(t *store.Tables, id uuid.UUID) (view, bool) {
 
 func subnetPoolView(p *model.SubnetPool) view { return &model.SubnetPoolView{SubnetPool: p} }
 
-func (p subnetPools) candidates(t *store.Tables, q *query) iter.Seq[view] {
+func (s subnetPools) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	if ids, ok := q.only("id"); ok {
-		return byID(p, t, ids)
+		return byID(s, t, ids)
 	}
 	return func(yield func(view) bool) { each(t.SubnetPools(), subnetPoolView, yield) }
 }

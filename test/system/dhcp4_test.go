@@ -23,7 +23,6 @@ import (
 // Real clients get, renew and give back what the API says, and understand all of it.
 func TestIPv4Clients(t *testing.T) {
 	testbed.RequireRoot(t)
-	t.Parallel()
 	d := prepare(t)
 	hosts, err := d.bed.AddHosts("compute01")
 	if err != nil {

@@ -56,7 +56,7 @@ func (agents) candidates(t *store.Tables, _ *query) iter.Seq[view] {
 	}
 }
 
-func (agents) derive(t *store.Tables, v view) {
+func (agents) derive(t *store.Tables, _ *Caller, v view) {
 	a := v.(*model.AgentView)
 	h, ok := t.HostByName(a.Host)
 	if !ok {
@@ -238,7 +238,7 @@ func (h handlers) listDHCPNetworks(w http.ResponseWriter, r *http.Request) error
 			continue
 		}
 		if v, ok := n.find(t, p.NetworkID); ok {
-			n.derive(t, v)
+			n.derive(t, callerOf(r), v)
 			all = append(all, v)
 		}
 	}
@@ -314,7 +314,7 @@ func (h handlers) listDHCPAgents(w http.ResponseWriter, r *http.Request) error {
 		for host := range t.Hosts() {
 			if hosts[host.Hostname] {
 				a := agentOf(host, model.AgentDHCP)
-				h.derive(t, a)
+				h.derive(t, callerOf(r), a)
 				all = append(all, a)
 			}
 		}

@@ -43,7 +43,7 @@ func (ipAvailabilities) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	}
 }
 
-func (ipAvailabilities) derive(*store.Tables, view) {}
+func (ipAvailabilities) derive(*store.Tables, *Caller, view) {}
 
 // availability counts the addresses of a network's subnets, of all or of those of the IP versions.
 func availability(t *store.Tables, n *model.Network, versions []string) *model.NetworkIPAvailability {

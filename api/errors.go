@@ -27,6 +27,8 @@ func notFound(s *model.Schema, id string) *Error {
 	kind := strings.ToUpper(s.Name[:1]) + s.Name[1:]
 	title := kind
 	switch s {
+	case model.RBACPolicies:
+		return &Error{Status: http.StatusNotFound, Type: "RbacPolicyNotFound", Message: "RBAC policy of type unknown with ID " + id + " not found"}
 	case model.SubnetPools:
 		kind, title = "SubnetPool", "Subnet pool"
 	case model.NetworkIPAvailabilities: // they have their networks' ids
@@ -94,6 +96,8 @@ func takenError(taken *store.UniqueError) (*Error, bool) {
 		return addressTaken(parts[2], parts[1]), true
 	case "segment":
 		return segmentTaken(parts[1:])
+	case "rbac":
+		return conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values."), true
 	case "cidr":
 		cidr := strings.ReplaceAll(parts[2], "%2F", "/")
 		return &Error{http.StatusBadRequest, "InvalidInput", overlaps(cidr, parts[1]).Message}, true

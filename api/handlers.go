@@ -28,8 +28,8 @@ type resource interface {
 	find(t *store.Tables, id uuid.UUID) (view, bool)
 	// candidates lists rows among which are all that the query selects, as find does.
 	candidates(t *store.Tables, q *query) iter.Seq[view]
-	// derive completes a view for showing.
-	derive(t *store.Tables, v view)
+	// derive completes a view for showing it to the caller.
+	derive(t *store.Tables, c *Caller, v view)
 	// rules say who may do what with it.
 	rules() rules
 	// target is what the rules ask about a row.
@@ -88,7 +88,7 @@ func (h handlers) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.derive(t, v)
+	h.derive(t, callerOf(r), v)
 	h.write(w, r, http.StatusOK, q, v)
 	return nil
 }
@@ -148,14 +148,14 @@ func (h handlers) list(w http.ResponseWriter, r *http.Request) error {
 		if marker, err = h.lookup(t, c, q.marker); err != nil {
 			return err
 		}
-		h.derive(t, marker)
+		h.derive(t, c, marker)
 	}
 	all := []view{}
 	for v := range h.candidates(t, q) {
 		if !c.may(h.rules().get, h.target(t, c, v)) {
 			continue
 		}
-		h.derive(t, v)
+		h.derive(t, c, v)
 		if filter.Match(v) {
 			all = append(all, v)
 		}
@@ -279,7 +279,7 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 		if !ok { // deleted by somebody else since
 			return notFound(h.schema(), id.String())
 		}
-		h.derive(t, v)
+		h.derive(t, c, v)
 		h.warnUnbound(t, v)
 		all[i] = v
 	}
@@ -324,7 +324,7 @@ func (h handlers) update(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.derive(t, v)
+	h.derive(t, callerOf(r), v)
 	h.warnUnbound(t, v)
 	h.write(w, r, http.StatusOK, q, v)
 	return nil

@@ -2,15 +2,18 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
 
@@ -95,6 +98,7 @@ func (c *cloud) want(what string, status int, headers ...string) {
 
 // TestKeystone asks a real Keystone about real tokens.
 func TestKeystone(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, time.Minute)
 	const auth = "X-Auth-Token: "
 	alice := c.token("alice", "acme")
@@ -237,19 +241,15 @@ func TestKeystone(t *testing.T) {
 		}
 		c.later(time.Hour / 2) // it has expired
 		c.want("expired", 401, auth+known)
+		if err := c.keystone.Configure(5 * time.Second); err != nil { // for what comes next
+			t.Fatal(err)
+		}
 		if err := c.keystone.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		c.want("when Keystone is back", 200, auth+c.token("alice", "acme"))
 	})
 	t.Run("expired", func(t *testing.T) {
-		c.keystone.Stop()
-		if err := c.keystone.Configure(5 * time.Second); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.keystone.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 		c.clock.Store(0)
 		c.auth.identities.Purge()
 		c.auth.refused.Purge()
@@ -306,6 +306,71 @@ func TestKeystoneMisconfigured(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), c.log) || strings.Count(log.String(), "\n") != 1 {
 			t.Errorf("%d: the log says %s", answer, &log)
+		}
+	}
+}
+
+// FuzzMatchPath compares with the regular expression that keystonemiddleware makes of a pattern.
+func FuzzMatchPath(f *testing.F) {
+	f.Add("/v2.0/{collection}/*/**", "/v2.0/ports/1/tags/red")
+	f.Add("***{a}b}", "//b}")
+	parts := regexp.MustCompile(`\{[^}]*\}|\*\*|\*|[^*]`)
+	f.Fuzz(func(t *testing.T, pattern, path string) {
+		if len(path) > maxRestrictedPath || len(pattern) > 100 || !utf8.ValidString(pattern) || !utf8.ValidString(path) {
+			return // the expression cannot say what is meant
+		}
+		expression := parts.ReplaceAllStringFunc(pattern, func(part string) string {
+			switch {
+			case part == "**":
+				return "(?s:.*)"
+			case part == "*", len(part) > 1 && part[0] == '{':
+				return "[^/]+"
+			}
+			return regexp.QuoteMeta(part)
+		})
+		if want := regexp.MustCompile(`\A(?:` + expression + `)\z`).MatchString(path); matchPath(pattern, path) != want {
+			t.Errorf("%q matches %q: %v", pattern, path, !want)
+		}
+	})
+}
+
+// BenchmarkAuthenticate is what a token that Keystone knew costs each request.
+func BenchmarkAuthenticate(b *testing.B) {
+	k, err := NewKeystone(KeystoneOptions{URL: "http://127.0.0.1:1/v3", CacheTime: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var key tokenKey
+	token := strings.Repeat("a", 180) // as long as a Fernet token
+	sum := sha256.Sum256([]byte(token))
+	copy(key[:], sum[:])
+	k.identities.Add(key, &identity{caller: Caller{Project: "p", Member: true}, expires: time.Now().Add(time.Hour), fresh: time.Now().Add(time.Hour)})
+	r := httptest.NewRequest("GET", "/v2.0/networks", nil)
+	r.Header.Set("X-Auth-Token", token)
+	for b.Loop() {
+		if _, err := k.Authenticate(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestAccessLog has who asked, and what for.
+func TestAccessLog(t *testing.T) {
+	var log strings.Builder
+	b := newBench(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.Authenticate = func(*http.Request) (*Caller, error) { return &Caller{User: "u1", Project: "p1", Reader: true}, nil }
+	})
+	const global = "req-3a9e1239-0783-4e17-95e1-42bdf09e176e"
+	b.send("GET", "/v2.0/networks?name=x", "", "X-Openstack-Request-Id: "+global)
+	b.send("GET", "/v2.0/networks", "", "X-Openstack-Request-Id: forged line")
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || strings.Contains(lines[1], "forged") {
+		t.Fatalf("the log: %s", &log)
+	}
+	for _, part := range []string{"request=req-", "global=" + global, "method=GET", "/v2.0/networks?name=x", "status=200", "project=p1", "user=u1"} {
+		if !strings.Contains(lines[0], part) {
+			t.Errorf("no %s in %s", part, lines[0])
 		}
 	}
 }

@@ -35,8 +35,13 @@ func (n networks) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	}
 }
 
-func (networks) derive(t *store.Tables, v view) {
+func (networks) derive(t *store.Tables, c *Caller, v view) {
 	n := v.(*model.NetworkView)
+	if shared, external := sharing(t, n.Network, c.Project); shared != n.Shared || external != n.External {
+		row := *n.Network
+		row.Shared, row.External = shared, external
+		n.Network = &row
+	}
 	n.Status = model.StatusActive
 	n.L2Adjacency = true
 	if _, ok := t.DHCPPort(n.ID); ok {
@@ -57,20 +62,21 @@ func (networks) rules() rules {
 	}
 }
 
-func (networks) target(_ *store.Tables, c *Caller, v view) target {
-	return networkTarget(c, v.(*model.NetworkView).Network)
+func (networks) target(t *store.Tables, c *Caller, v view) target {
+	return networkTarget(t, c, v.(*model.NetworkView).Network)
 }
 
 // networkTarget is what the rules ask about a network, and about what is on it but has no project yet.
-func networkTarget(c *Caller, n *model.Network) target {
-	return target{project: n.ProjectID, network: n.ProjectID, shared: n.Shared, external: n.External}
+func networkTarget(t *store.Tables, c *Caller, n *model.Network) target {
+	shared, external := sharing(t, n, c.Project)
+	return target{project: n.ProjectID, network: n.ProjectID, shared: shared, external: external}
 }
 
 // onNetwork is what the rules ask about what is on a network.
 func onNetwork(t *store.Tables, c *Caller, network uuid.UUID, project string) target {
 	tg := target{}
 	if n, ok := t.Network(network); ok {
-		tg = networkTarget(c, n)
+		tg = networkTarget(t, c, n)
 	}
 	tg.project = project
 	return tg
@@ -82,7 +88,7 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 	if err := begin(&row.Common, c, in); err != nil {
 		return uuid.Nil, err
 	}
-	if err := c.authorize("create", model.Networks, n.rules().create, networkTarget(c, row), clauses(model.Create, in)...); err != nil {
+	if err := c.authorize("create", model.Networks, n.rules().create, networkTarget(&tx.Tables, c, row), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
 	if err := checkZones(&tx.Tables, row.AvailabilityZoneHints); err != nil {
@@ -96,12 +102,15 @@ func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, e
 	if row.MTU, err = n.mtus.fit(row.Segment, row.MTU); err != nil {
 		return uuid.Nil, err
 	}
-	return row.ID, tx.PutNetwork(row)
+	if err := tx.PutNetwork(row); err != nil {
+		return uuid.Nil, err
+	}
+	return row.ID, declareSharing(tx, row)
 }
 
 func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error {
 	old := v.(*model.NetworkView).Network
-	if err := c.authorize("update", model.Networks, n.rules().update, networkTarget(c, old), clauses(model.Update, in)...); err != nil {
+	if err := c.authorize("update", model.Networks, n.rules().update, networkTarget(&tx.Tables, c, old), clauses(model.Update, in)...); err != nil {
 		return err
 	}
 	row := *old
@@ -123,17 +132,18 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 		}
 	}
 	if old.Shared && !row.Shared {
-		for p := range tx.PortsOf(row.ID) {
-			if p.ProjectID != row.ProjectID {
-				return conflict("InvalidSharedSetting", "Unable to reconfigure sharing settings for network %s. Multiple tenants are using it.", row.ID)
-			}
+		if err := checkSharing(tx, &row); err != nil {
+			return err
 		}
 	}
 	if reflect.DeepEqual(&row, old) {
 		return nil
 	}
 	touch(&row.Common)
-	return tx.PutNetwork(&row)
+	if err := tx.PutNetwork(&row); err != nil {
+		return err
+	}
+	return declareSharing(tx, &row)
 }
 
 func (networks) retag(tx *store.Tx, v view, tags []string) error {
@@ -143,7 +153,7 @@ func (networks) retag(tx *store.Tx, v view, tags []string) error {
 	return tx.PutNetwork(&row)
 }
 
-// remove deletes the network with its subnets and its DHCP port, if no other port is on it.
+// remove deletes the network with its subnets, its DHCP port and its policies, if no other port is on it.
 func (networks) remove(tx *store.Tx, v view) error {
 	id := v.Row().ID
 	var used []string
@@ -166,13 +176,18 @@ func (networks) remove(tx *store.Tx, v view) error {
 			return err
 		}
 	}
+	for p := range tx.RBACPoliciesOf(id) {
+		if err := tx.DeleteRBACPolicy(p.ID); err != nil {
+			return err
+		}
+	}
 	return tx.DeleteNetwork(id)
 }
 
 // networkFor finds the network that a new subnet or port is to be on, if the caller may know of it.
 func networkFor(t *store.Tables, c *Caller, id uuid.UUID) (*model.Network, error) {
 	n, ok := t.Network(id)
-	if !ok || !c.may(networks{}.rules().get, networkTarget(c, n)) {
+	if !ok || !c.may(networks{}.rules().get, networkTarget(t, c, n)) {
 		return nil, notFound(model.Networks, id.String())
 	}
 	return n, nil

@@ -45,7 +45,6 @@ var notYet = map[string]bool{
 	"resources_synced": true, "ipv4_address_scope": true, "ipv6_address_scope": true,
 	"qos_policy_id": true, "qos_network_policy_id": true, "address_scope_id": true, "is_default": true, "service_types": true,
 	"router": true, "floatingip": true, "security_group": true, "security_group_rule": true, "trunk": true,
-	"rbac_policy":    true,
 	"dns_assignment": true, "data_plane_status": true, "propagate_uplink_status": true, "resource_request": true, "standard_attr_id": true,
 }
 
@@ -63,7 +62,7 @@ var same = []string{
 	"dns_domain", "provider:network_type", "provider:physical_network", "status", "l2_adjacency", "network_id", "ip_version",
 	"cidr", "gateway_ip", "enable_dhcp", "allocation_pools", "dns_nameservers", "host_routes", "ipv6_ra_mode", "ipv6_address_mode",
 	"device_id", "device_owner", "extra_dhcp_opts", "binding:vnic_type", "binding:host_id", "binding:vif_type", "binding:profile",
-	"dns_name", "ip_allocation", "prefixes", "is_default", "default_quota",
+	"dns_name", "ip_allocation", "prefixes", "is_default", "default_quota", "object_type", "action", "target_tenant",
 }
 
 // TestNeutronAnswers replays what was recorded of Neutron and compares status, error, attributes, their
@@ -79,7 +78,7 @@ func TestNeutronAnswers(t *testing.T) {
 	}
 	b := newBench(t, func(o *Options) {
 		o.Authenticate = recordedCaller
-		o.Quotas = Quotas{"network": 100, "subnet": 100, "port": 500, "subnetpool": -1}
+		o.Quotas = Quotas{"network": 100, "subnet": 100, "port": 500, "subnetpool": -1, "rbac_policy": 10}
 		o.Segments.Flat = []string{"physnet1", "public"}
 		o.Segments.VLAN = vlanRanges("physnet2:1:99", "physnet1:100:199")
 	})
@@ -129,7 +128,7 @@ func TestNeutronAnswers(t *testing.T) {
 		if got.header.Get("X-Openstack-Request-Id") == "" {
 			t.Errorf("%s: no request id", where)
 		}
-		for _, collection := range []string{"network", "subnet", "port", "subnetpool"} {
+		for _, collection := range []string{"network", "subnet", "port", "subnetpool", "rbac_policy"} {
 			learn(ids, back, rec.Answer[collection], got.body[collection])
 			if rec.Method == http.MethodPost {
 				was, _ := rec.Answer[collection+"s"].([]any)

@@ -48,6 +48,7 @@ const (
 	AccessSharedMember                     // the role member anywhere, of what is shared with its project, or is on a network that is
 	AccessExternal                         // the role reader anywhere, of an external network
 	AccessNoDevice                         // anybody, while device_owner does not begin with network:
+	AccessNotEverybody                     // anybody, while it is not for every project
 
 	// AccessOwner is who may change what belongs to a project alone.
 	AccessOwner = AccessAdmin | AccessProjectMember
@@ -58,6 +59,7 @@ var conditions = []string{
 	"anybody", "admin", "service", "reader of the project", "member of the project", "reader of the network's project",
 	"member of the network's project", "reader where it is shared", "member where it is shared",
 	"reader where it is external", "anybody unless device_owner begins with network:",
+	"anybody unless for every project",
 }
 
 // String is the rule in words: "admin, member of the project".
@@ -76,11 +78,12 @@ func (a Access) String() string {
 
 // target is what the conditions ask about.
 type target struct {
-	project  string // that the resource belongs to
-	network  string // project of the network that it is on, or that it is
-	shared   bool   // it or that network, with the caller's project
-	external bool   // that network
-	device   bool   // its device_owner is, or becomes, a network: one
+	project   string // that the resource belongs to
+	network   string // project of the network that it is on, or that it is
+	shared    bool   // it or that network, with the caller's project
+	external  bool   // that network
+	device    bool   // its device_owner is, or becomes, a network: one
+	everybody bool   // it is for every project
 }
 
 // may reports whether the caller meets one of the conditions.
@@ -89,7 +92,7 @@ func (c *Caller) may(a Access, t target) bool {
 	reader := c.Reader || member
 	for i, met := range [...]bool{
 		true, c.Admin, c.Service, reader && c.owns(t.project), member && c.owns(t.project), reader && c.owns(t.network),
-		member && c.owns(t.network), reader && t.shared, member && t.shared, reader && t.external, !t.device,
+		member && c.owns(t.network), reader && t.shared, member && t.shared, reader && t.external, !t.device, !t.everybody,
 	} {
 		if met && a&(1<<i) != 0 {
 			return true
@@ -133,6 +136,7 @@ var attributeRules = map[model.Policy]rules{
 	model.PolicyNetworkOwnerSets:   {create: networkOwner, get: AccessAny, update: networkOwner},
 	model.PolicyNetworkOwnerGives:  {create: networkOwner, get: AccessAny, update: AccessAdmin | AccessService},
 	model.PolicyNetworkOwnerMoves:  {create: networkOwner | AccessSharedMember, get: AccessAny, update: networkOwner},
+	model.PolicyNotEverybody:       {create: AccessAdmin | AccessNotEverybody, get: AccessAny, update: AccessAdmin | AccessNotEverybody},
 	model.PolicyNetworkOwnerDevice: {create: networkOwner | AccessNoDevice, get: AccessAny, update: networkOwner | AccessNoDevice},
 }
 

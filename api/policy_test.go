@@ -72,7 +72,7 @@ func meets(condition string, p persona, r resourceCase) bool {
 		return p.atLeast(member) && r.kind == "shared"
 	case "reader where it is external":
 		return p.atLeast(reader) && r.kind == "external"
-	case "anybody unless device_owner begins with network:":
+	case "anybody unless device_owner begins with network:", "anybody unless for every project":
 		return false // the requests of this test set one that does
 	}
 	panic("no such condition: " + condition)
@@ -318,37 +318,44 @@ func (w *world) checkTags(row PolicyRow, s *model.Schema, op string, one bool, p
 
 // requests are the operations that are not those of a resource like others: method, path, body.
 var requests = map[string][3]string{
-	"get_extension":                 {"GET", "/v2.0/extensions/provider"},
-	"get_extensions":                {"GET", "/v2.0/extensions"},
-	"get_resources":                 {"GET", "/v2.0/"},
-	"get_availability_zones":        {"GET", "/v2.0/availability_zones"},
-	"get_quota_tenant":              {"GET", "/v2.0/quotas/tenant"},
-	"get_quota_project":             {"GET", "/v2.0/quotas/project"},
-	"get_quotas":                    {"GET", "/v2.0/quotas"},
-	"get_quota":                     {"GET", "/v2.0/quotas/owner"},
-	"get_quota_default":             {"GET", "/v2.0/quotas/owner/default"},
-	"get_quota_details":             {"GET", "/v2.0/quotas/owner/details"},
-	"update_quota":                  {"PUT", "/v2.0/quotas/owner", `{"quota":{"network":100}}`},
-	"delete_quota":                  {"DELETE", "/v2.0/quotas/owner"},
-	"get_port_bindings":             {"GET", "/v2.0/ports/PORT/bindings"},
-	"get_port_binding":              {"GET", "/v2.0/ports/PORT/bindings/h1"},
-	"create_port_binding":           {"POST", "/v2.0/ports/PORT/bindings", `{"binding":{"host":"h1"}}`},
-	"update_port_binding":           {"PUT", "/v2.0/ports/PORT/bindings/h1", `{"binding":{"profile":{}}}`},
-	"delete_port_binding":           {"DELETE", "/v2.0/ports/PORT/bindings/h2"},
-	"activate_port_binding":         {"PUT", "/v2.0/ports/PORT/bindings/h1/activate"},
-	"get_agents":                    {"GET", "/v2.0/agents"},
-	"get_agent":                     {"GET", "/v2.0/agents/AGENT"},
-	"update_agent":                  {"PUT", "/v2.0/agents/AGENT", `{"agent":{"description":"d"}}`},
-	"delete_agent":                  {"DELETE", "/v2.0/agents/AGENT?dry_run=true"},
-	"get_dhcp-agents":               {"GET", "/v2.0/networks/NETWORK/dhcp-agents"},
-	"get_dhcp-networks":             {"GET", "/v2.0/agents/AGENT/dhcp-networks"},
-	"create_dhcp-network":           {"POST", "/v2.0/agents/AGENT/dhcp-networks", `{"network_id":"NETWORK"}`},
-	"delete_dhcp-network":           {"DELETE", "/v2.0/agents/AGENT/dhcp-networks/NETWORK"},
-	"get_network_ip_availability":   {"GET", "/v2.0/network-ip-availabilities/NETWORK"},
-	"get_network_ip_availabilities": {"GET", "/v2.0/network-ip-availabilities"},
-	"get_auto_allocated_topology":   {"GET", "/v2.0/auto-allocated-topology/owner"},
-	"add_prefixes":                  {"PUT", "/v2.0/subnetpools/POOL/add_prefixes", `{"prefixes":["172.16.0.0/12"]}`},
-	"remove_prefixes":               {"PUT", "/v2.0/subnetpools/POOL/remove_prefixes", `{"prefixes":["172.16.0.0/12"]}`},
+	"get_extension":                    {"GET", "/v2.0/extensions/provider"},
+	"get_extensions":                   {"GET", "/v2.0/extensions"},
+	"get_resources":                    {"GET", "/v2.0/"},
+	"get_availability_zones":           {"GET", "/v2.0/availability_zones"},
+	"get_quota_tenant":                 {"GET", "/v2.0/quotas/tenant"},
+	"get_quota_project":                {"GET", "/v2.0/quotas/project"},
+	"get_quotas":                       {"GET", "/v2.0/quotas"},
+	"get_quota":                        {"GET", "/v2.0/quotas/owner"},
+	"get_quota_default":                {"GET", "/v2.0/quotas/owner/default"},
+	"get_quota_details":                {"GET", "/v2.0/quotas/owner/details"},
+	"update_quota":                     {"PUT", "/v2.0/quotas/owner", `{"quota":{"network":100}}`},
+	"delete_quota":                     {"DELETE", "/v2.0/quotas/owner"},
+	"get_port_bindings":                {"GET", "/v2.0/ports/PORT/bindings"},
+	"get_port_binding":                 {"GET", "/v2.0/ports/PORT/bindings/h1"},
+	"create_port_binding":              {"POST", "/v2.0/ports/PORT/bindings", `{"binding":{"host":"h1"}}`},
+	"update_port_binding":              {"PUT", "/v2.0/ports/PORT/bindings/h1", `{"binding":{"profile":{}}}`},
+	"delete_port_binding":              {"DELETE", "/v2.0/ports/PORT/bindings/h2"},
+	"activate_port_binding":            {"PUT", "/v2.0/ports/PORT/bindings/h1/activate"},
+	"get_agents":                       {"GET", "/v2.0/agents"},
+	"get_agent":                        {"GET", "/v2.0/agents/AGENT"},
+	"update_agent":                     {"PUT", "/v2.0/agents/AGENT", `{"agent":{"description":"d"}}`},
+	"delete_agent":                     {"DELETE", "/v2.0/agents/AGENT?dry_run=true"},
+	"get_dhcp-agents":                  {"GET", "/v2.0/networks/NETWORK/dhcp-agents"},
+	"get_dhcp-networks":                {"GET", "/v2.0/agents/AGENT/dhcp-networks"},
+	"create_dhcp-network":              {"POST", "/v2.0/agents/AGENT/dhcp-networks", `{"network_id":"NETWORK"}`},
+	"delete_dhcp-network":              {"DELETE", "/v2.0/agents/AGENT/dhcp-networks/NETWORK"},
+	"get_network_ip_availability":      {"GET", "/v2.0/network-ip-availabilities/NETWORK"},
+	"get_network_ip_availabilities":    {"GET", "/v2.0/network-ip-availabilities"},
+	"get_auto_allocated_topology":      {"GET", "/v2.0/auto-allocated-topology/owner"},
+	"get_rbac_policies":                {"GET", "/v2.0/rbac-policies?object_id=OWNED"},
+	"get_rbac_policy":                  {"GET", "/v2.0/rbac-policies/RBAC"},
+	"create_rbac_policy":               {"POST", "/v2.0/rbac-policies?dry_run=true", `{"rbac_policy":{"object_type":"network","object_id":"OWNED","action":"access_as_shared","target_tenant":"x"}}`},
+	"create_rbac_policy:target_tenant": {"POST", "/v2.0/rbac-policies?dry_run=true", `{"rbac_policy":{"object_type":"network","object_id":"OWNED","action":"access_as_shared","target_tenant":"*"}}`},
+	"update_rbac_policy":               {"PUT", "/v2.0/rbac-policies/RBAC?dry_run=true", `{"rbac_policy":{"target_tenant":"x"}}`},
+	"update_rbac_policy:target_tenant": {"PUT", "/v2.0/rbac-policies/RBAC?dry_run=true", `{"rbac_policy":{"target_tenant":"*"}}`},
+	"delete_rbac_policy":               {"DELETE", "/v2.0/rbac-policies/RBAC?dry_run=true"},
+	"add_prefixes":                     {"PUT", "/v2.0/subnetpools/POOL/add_prefixes", `{"prefixes":["172.16.0.0/12"]}`},
+	"remove_prefixes":                  {"PUT", "/v2.0/subnetpools/POOL/remove_prefixes", `{"prefixes":["172.16.0.0/12"]}`},
 }
 
 // TestPolicyElsewhere does what the rows are about that TestPolicy leaves out.
@@ -360,7 +367,9 @@ func TestPolicyElsewhere(t *testing.T) {
 	if len(agents) != 1 {
 		t.Fatalf("agents: %v", agents)
 	}
-	replace := strings.NewReplacer("PORT", r.ids["port"], "NETWORK", r.ids["network"], "POOL", r.ids["subnetpool"], "AGENT", agents[0].(map[string]any)["id"].(string))
+	owned := w.must("POST", "/v2.0/networks", `{"network":{"project_id":"owner"}}`, "network")["id"].(string)
+	policy := w.must("POST", "/v2.0/rbac-policies", `{"rbac_policy":{"project_id":"owner","object_type":"network","object_id":"`+owned+`","action":"access_as_shared","target_tenant":"friend"}}`, "rbac_policy")["id"].(string)
+	replace := strings.NewReplacer("OWNED", owned, "RBAC", policy, "PORT", r.ids["port"], "NETWORK", r.ids["network"], "POOL", r.ids["subnetpool"], "AGENT", agents[0].(map[string]any)["id"].(string))
 	for action, request := range requests {
 		rule, ok := w.rules[action]
 		if !ok {
@@ -372,7 +381,7 @@ func TestPolicyElsewhere(t *testing.T) {
 			e, _ := out.body["NeutronError"].(map[string]any)
 			kind, _ := e["type"].(string)
 			denied := out.status == http.StatusForbidden || kind == "HTTPNotFound" || kind == "PortNotFound" || kind == "AgentNotFound" ||
-				kind == "SubnetPoolNotFound" || action == "get_agents" && out.text == `{"agents":[]}` || out.text == `{"network_ip_availabilities":[]}`
+				kind == "SubnetPoolNotFound" || kind == "NetworkNotFound" || kind == "RbacPolicyNotFound" || out.text == `{"rbac_policies":[]}` || action == "get_agents" && out.text == `{"agents":[]}` || out.text == `{"network_ip_availabilities":[]}`
 			if denied == w.allowed(action, p, r) {
 				t.Errorf("%s (%s) as %s: %d %.200s", action, rule, p, out.status, out.text)
 			}

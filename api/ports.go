@@ -69,7 +69,7 @@ func (p ports) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	return func(yield func(view) bool) { each(t.Ports(), portView, yield) }
 }
 
-func (ports) derive(t *store.Tables, v view) {
+func (ports) derive(t *store.Tables, _ *Caller, v view) {
 	p := v.(*model.PortView)
 	host, vifType, details := bind(t, p.Port)
 	p.VIFType, p.VIFDetails = vifType, details

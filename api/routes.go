@@ -57,7 +57,7 @@ func (s *Server) declareRoutes() []Route {
 		)
 		routes = append(routes, tagRoutes(h)...)
 	}
-	for _, more := range [][]Route{s.quotaRoutes(), s.agentRoutes(), s.zoneRoutes(), s.availabilityRoutes(), s.poolRoutes(), bindingRoutes(s)} {
+	for _, more := range [][]Route{s.quotaRoutes(), s.agentRoutes(), s.zoneRoutes(), s.availabilityRoutes(), s.poolRoutes(), s.rbacRoutes(), bindingRoutes(s)} {
 		routes = append(routes, more...)
 	}
 	return routes

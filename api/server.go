@@ -86,6 +86,7 @@ func HTTP(h http.Handler) *http.Server {
 // answer remembers what was answered, for the log.
 type answer struct {
 	http.ResponseWriter
+	caller *Caller // nobody until it is known
 	status int
 	bytes  int
 }
@@ -112,9 +113,12 @@ func callerOf(r *http.Request) *Caller { return r.Context().Value(callerKey{}).(
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := "req-" + uuid.NewString()
-	a := &answer{ResponseWriter: w}
+	a := &answer{ResponseWriter: w, caller: &Caller{}}
 	a.Header().Set("X-Openstack-Request-Id", id)
 	log := s.log.With("request", id)
+	if global := r.Header.Get("X-Openstack-Request-Id"); isRequestID(global) {
+		log = log.With("global", global) // the request that this one is part of, at Nova
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
@@ -124,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			errInternal.write(a)
 		}
 		log.Info("served", "method", r.Method, "uri", shorten(r.RequestURI), "status", a.status, "bytes", a.bytes,
-			"duration", time.Since(start), "remote", r.RemoteAddr)
+			"duration", time.Since(start), "remote", r.RemoteAddr, "project", a.caller.Project, "user", a.caller.User)
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
@@ -148,7 +152,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve finds the route and runs it, unless it is not for the caller.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) serve(w *answer, r *http.Request) error {
 	if !accepts(r.Header.Get("Accept")) {
 		return errAccept
 	}
@@ -160,6 +164,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		w.caller = caller
 		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
 	}
 	switch {
@@ -169,6 +174,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return noRoute(w, r)
 	}
 	return match.Handler.(handler)(w, mux.SetURLVars(r, match.Vars))
+}
+
+// isRequestID reports whether the text is an id that a service gave a request: req- and a UUID.
+func isRequestID(text string) bool {
+	id, ok := strings.CutPrefix(text, "req-")
+	return ok && len(id) == 36 && uuid.Validate(id) == nil
 }
 
 // shorten keeps log lines readable: some clients ask for hundreds of ids.

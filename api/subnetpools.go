@@ -35,7 +35,7 @@ func (s subnetPools) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	return func(yield func(view) bool) { each(t.SubnetPools(), subnetPoolView, yield) }
 }
 
-func (subnetPools) derive(_ *store.Tables, v view) {
+func (subnetPools) derive(_ *store.Tables, _ *Caller, v view) {
 	p := v.(*model.SubnetPoolView)
 	p.Version = p.IPVersion()
 }

@@ -54,10 +54,10 @@ func each[T any](rows iter.Seq[*T], of func(*T) view, yield func(view) bool) boo
 	return true
 }
 
-func (subnets) derive(t *store.Tables, v view) {
+func (subnets) derive(t *store.Tables, c *Caller, v view) {
 	s := v.(*model.SubnetView)
 	if n, ok := t.Network(s.NetworkID); ok {
-		s.Shared = n.Shared
+		s.Shared, _ = sharing(t, n, c.Project)
 	}
 }
 
@@ -85,7 +85,7 @@ func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, er
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if err := c.authorize("create", model.Subnets, s.rules().create, networkTarget(c, network), clauses(model.Create, in)...); err != nil {
+	if err := c.authorize("create", model.Subnets, s.rules().create, networkTarget(&tx.Tables, c, network), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
 	if err := fromPool(tx, c, row, in); err != nil {

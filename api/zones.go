@@ -33,7 +33,7 @@ func (zones) candidates(t *store.Tables, _ *query) iter.Seq[view] {
 	}
 }
 
-func (zones) derive(t *store.Tables, v view) {
+func (zones) derive(t *store.Tables, _ *Caller, v view) {
 	z := v.(*model.AvailabilityZone)
 	z.State = "unavailable"
 	for h := range t.HostsIn(z.Name) {

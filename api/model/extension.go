@@ -38,6 +38,7 @@ var Extensions = []Extension{
 	{"quota-check-limit", "Quota engine limit check", "A limit below what a project has can be refused.", "2021-09-08T16:00:00-00:00", true},
 	{"quota_details", "Quota details management support", "What a project has of each resource, beside its limit.", "2017-02-10T10:00:00-00:00", true},
 	{"quotas", "Quota management support", "How many resources a project may have.", "2012-07-29T10:00:00-00:00", true},
+	{"rbac-policies", "RBAC Policies", "Networks can be shared with single projects.", "2015-06-17T12:15:12-00:00", true},
 	{"revision-if-match", "If-Match constraints based on revision_number", "Changes can be made conditional on revision_number.", "2016-12-11T00:00:00-00:00", true},
 	{"sort-key-validation", "Sort key validation", "Unknown sort keys are errors.", "2017-10-03T10:00:00-00:00", true},
 	{"sorting", "Sorting support", "Lists can be sorted.", "2016-06-12T00:00:00-00:00", true},

@@ -34,7 +34,7 @@ func (s *Schema) Filter(keys []string, values map[string][]string, privileged bo
 			f.conditions = append(f.conditions, condition)
 		case a == nil || !a.Filter:
 			unknown = append(unknown, key)
-		case !privileged && !a.VisibleTo(false):
+		case !privileged && !a.Hidden && !a.VisibleTo(false):
 			f.nothing = true
 		default:
 			match, err := a.kind.match(values[key])

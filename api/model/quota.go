@@ -28,6 +28,8 @@ type QuotaView struct {
 	Port int `api:"port,put,min=-1,max=2147483647,ext=quotas"`
 	// SubnetPool is how many subnet pools.
 	SubnetPool int `api:"subnetpool,put,min=-1,max=2147483647,ext=quotas"`
+	// RBACPolicy is how many RBAC policies.
+	RBACPolicy int `api:"rbac_policy,put,min=-1,max=2147483647,ext=quotas"`
 	// CheckLimit refuses a limit below what the project has.
 	CheckLimit bool `api:"check_limit,put,hidden,ext=quota-check-limit"`
 	// Force sets limits without looking at what the project has, as does a request without CheckLimit.

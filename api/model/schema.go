@@ -75,6 +75,7 @@ const (
 	PolicyNetworkOwnerSets   Policy = "network-owner-sets"   // only the network's project and services set it
 	PolicyNetworkOwnerGives  Policy = "network-owner-gives"  // so when creating; then only services change it
 	PolicyNetworkOwnerMoves  Policy = "network-owner-moves"  // so of addresses; a shared network's subnets can be chosen
+	PolicyNotEverybody       Policy = "not-everybody"        // only administrators for every project
 	PolicyNetworkOwnerDevice Policy = "network-owner-device" // so of what begins with network:
 )
 
@@ -83,7 +84,7 @@ func Core() []*Schema { return []*Schema{Networks, Subnets, SubnetPools, Ports} 
 
 // Schemas are all resources.
 func Schemas() []*Schema {
-	return append(Core(), Quotas, Agents, AvailabilityZones, NetworkIPAvailabilities)
+	return append(Core(), Quotas, Agents, AvailabilityZones, NetworkIPAvailabilities, RBACPolicies)
 }
 
 // Attribute returns the attribute of that name or older name, or nil.

@@ -45,7 +45,7 @@ func TestDeclarations(t *testing.T) {
 			}
 			switch a.Policy {
 			case PolicyNone, PolicyAdmin, PolicyOwner, PolicyService, PolicyAdminSets, PolicyNetworkOwnerSets, PolicyNetworkOwnerGives,
-				PolicyNetworkOwnerMoves, PolicyNetworkOwnerDevice:
+				PolicyNetworkOwnerMoves, PolicyNetworkOwnerDevice, PolicyNotEverybody:
 			default:
 				t.Errorf("%s: unknown policy %s", where, a.Policy)
 			}

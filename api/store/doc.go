@@ -14,6 +14,7 @@
 //	/tunbridge/uniq/cidr/<network>/<cidr>          the subnet
 //	/tunbridge/uniq/pool/<subnet pool>/<cidr>      the subnet that was cut from the pool
 //	/tunbridge/uniq/default-pool/<4 or 6>          the default subnet pool
+//	/tunbridge/uniq/rbac/<network>/<action>/<project>  the policy that says so
 //	/tunbridge/uniq/dhcp/<network>                 the network's DHCP port
 //	/tunbridge/uniq/hostname/<hostname>            the host
 //

@@ -17,6 +17,7 @@ const (
 	subnets
 	ports
 	subnetPools
+	rbacPolicies
 	quotas
 	agents
 	bindings
@@ -43,7 +44,7 @@ var tables = [tableCount]*table{
 			return nil
 		},
 		children: func(n *model.Network) []string {
-			return []string{macPrefix(n.ID), cidrPrefix(n.ID)}
+			return []string{macPrefix(n.ID), cidrPrefix(n.ID), rbacPrefix(n.ID)}
 		},
 		project: func(n *model.Network) string { return n.ProjectID },
 		network: func(_ *edit, n *model.Network) uuid.UUID { return n.ID },
@@ -133,6 +134,17 @@ var tables = [tableCount]*table{
 		},
 		children: func(p *model.SubnetPool) []string { return []string{poolPrefix(p.ID)} },
 		project:  func(p *model.SubnetPool) string { return p.ProjectID },
+	}),
+
+	rbacPolicies: declare(rbacPolicies, declaration[model.RBACPolicy]{
+		name:   "rbac_policy",
+		kind:   Desired,
+		key:    func(p *model.RBACPolicy) string { return p.ID.String() },
+		unique: func(p *model.RBACPolicy) []string { return []string{rbacKey(p.ObjectID, p.Action, p.TargetTenant)} },
+		references: func(p *model.RBACPolicy) []reference {
+			return []reference{{networks, p.ObjectID.String()}}
+		},
+		project: func(p *model.RBACPolicy) string { return p.ProjectID },
 	}),
 
 	quotas: declare(quotas, declaration[model.Quota]{
@@ -238,6 +250,11 @@ func addressKey(subnet uuid.UUID, ip netip.Addr) string {
 func cidrPrefix(network uuid.UUID) string { return "cidr/" + network.String() + "/" }
 func cidrKey(network uuid.UUID, cidr netip.Prefix) string {
 	return cidrPrefix(network) + url.PathEscape(cidr.String())
+}
+
+func rbacPrefix(network uuid.UUID) string { return "rbac/" + network.String() + "/" }
+func rbacKey(network uuid.UUID, action, project string) string {
+	return rbacPrefix(network) + url.PathEscape(action) + "/" + url.PathEscape(project)
 }
 
 func poolPrefix(pool uuid.UUID) string  { return "pool/" + pool.String() + "/" }

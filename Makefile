@@ -35,6 +35,7 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: deps build ## benchmarks of packages, then of the whole
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./test/bench
+	go run ./test/bench dhcp
 
 soak: export RAPID_SEED = 0
 soak: export TUNBRIDGE_SOAK = 1

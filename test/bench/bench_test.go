@@ -35,6 +35,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What guests see of DHCP, measured on few of them: every step ends, and nothing is lost.
+func TestRunDHCP(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "tunbridge")
+	if err := build(t.Context(), binary); err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	s := sizeDHCP{requests: 20, lasting: 300 * time.Millisecond, pairs: 1, boots: size{Hosts: 3, Networks: 2, Ports: 12}, within: 100 * time.Millisecond}
+	if err := benchDHCP(t.Context(), &table, binary, dir, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{"lost 0 of 20", "guests: 4", "12 boots in 100ms", "0 without an answer"} {
+		if !strings.Contains(table.String(), row) {
+			t.Errorf("no %q in\n%s", row, &table)
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	var all []time.Duration
 	for i := range 100 {

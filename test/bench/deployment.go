@@ -32,6 +32,7 @@ type deployment struct {
 	hosts      []*testbed.CheapHost
 	databases  []*database
 	networks   []string // ids
+	ports      []port   // that wireAll made
 }
 
 // port is what the API says of a port that was made.
@@ -41,14 +42,14 @@ type port struct {
 }
 
 // deploy brings the system to where the measurements begin. What it returns is
-// to be closed, also with an error.
-func deploy(ctx context.Context, s size, binary, dataDir string) (*deployment, error) {
+// to be closed, also with an error. flags are further ones of the controller.
+func deploy(ctx context.Context, s size, binary, dataDir string, flags ...string) (*deployment, error) {
 	d := &deployment{size: s, dataDir: dataDir}
 	var err error
 	if d.bed, err = testbed.New(testbed.Options{}); err != nil {
 		return nil, err
 	}
-	enrolAt, err := d.serve(ctx, binary)
+	enrolAt, err := d.serve(ctx, binary, flags)
 	if err != nil {
 		return d, err
 	}
@@ -108,7 +109,7 @@ func deviceOf(i int) string { return fmt.Sprintf("tap%08x", i) }
 
 // serve starts the controller on free ports of the loopback, waits for its API,
 // and says where hosts are to dial.
-func (d *deployment) serve(ctx context.Context, binary string) (enrolAt string, err error) {
+func (d *deployment) serve(ctx context.Context, binary string, flags []string) (enrolAt string, err error) {
 	var free [3]string
 	for i := range free {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,10 +124,10 @@ func (d *deployment) serve(ctx context.Context, binary string) (enrolAt string, 
 	if d.admin, err = inspect.NewClient(d.adminAddress()); err != nil {
 		return "", err
 	}
-	d.controller, err = d.bed.Here().Start("controller", binary, "serve", "--data-dir", d.dataDir, "--api-listen", free[0],
-		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:"+free[2], "--metrics-listen", "", "--log-level", "warn",
-		"--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1")
-	if err != nil {
+	argv := append([]string{binary, "serve", "--data-dir", d.dataDir, "--api-listen", free[0],
+		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:" + free[2], "--metrics-listen", "", "--log-level", "warn",
+		"--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1"}, flags...)
+	if d.controller, err = d.bed.Here().Start("controller", argv...); err != nil {
 		return "", err
 	}
 	return enrolAt, d.await(ctx, 30*time.Second, "the controller's API", 20*time.Millisecond, func() (bool, error) {

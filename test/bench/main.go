@@ -13,6 +13,8 @@
 // and ends by asking each host whether what it holds is what it should hold: a
 // figure of a system that did not do its work is none.
 //
+// `bench dhcp` measures the answers to guests instead: dhcp.go, with the guests of guest.go.
+//
 // Read wiring.go first; report.go prints.
 package main
 
@@ -66,10 +68,13 @@ func bench(ctx context.Context) error {
 	runs := flag.Int("runs", 1, "runs, each from nothing")
 	asJSON := flag.Bool("json", false, "print JSON")
 	within := flag.Duration("timeout", 5*time.Minute, "time that one run may take")
-	profile := flag.String("profile", "", "write a CPU profile of the controller, of 15 s from the wiring on, to this `file`")
+	profile := flag.String("profile", "", "write a CPU profile of the controller, of 15 s from the wiring on, or while guests ask, to this `file`")
 	flag.Parse()
 	if err := s.check(); err != nil {
 		return err
+	}
+	if flag.NArg() > 0 && flag.Arg(0) != "dhcp" {
+		return fmt.Errorf("%q: want dhcp, or nothing", flag.Arg(0))
 	}
 	dir, err := os.MkdirTemp("", "tunbridge-bench-")
 	if err != nil {
@@ -79,6 +84,11 @@ func bench(ctx context.Context) error {
 	binary := filepath.Join(dir, "tunbridge")
 	if err := build(ctx, binary); err != nil {
 		return err
+	}
+	if flag.Arg(0) == "dhcp" {
+		full := fullDHCP
+		full.profile = *profile
+		return benchDHCP(ctx, os.Stdout, binary, dir, full)
 	}
 	var all []figures
 	for i := range max(*runs, 1) {

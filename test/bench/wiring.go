@@ -35,6 +35,7 @@ func (d *deployment) wireAll(ctx context.Context, f *figures, profile string) er
 	if err != nil {
 		return err
 	}
+	d.ports = ports
 	f.Wiring.Created = secondsOf(time.Since(start))
 	names := make([][]op, d.Hosts)
 	for i, p := range ports {

@@ -41,6 +41,9 @@ func (c *Controller) Inspect() http.Handler {
 	answer(mux, "GET /v1/hosts/{host}/diff", func(ctx context.Context, r *http.Request) (inspect.Diff, error) {
 		return c.inspectDiff(ctx, r.PathValue("host"))
 	})
+	answer(mux, "GET /v1/find/{what}", func(ctx context.Context, r *http.Request) ([]inspect.Object, error) {
+		return c.lookup(ctx, c.o.Store.Snapshot(), r.PathValue("what"))
+	})
 	for _, pattern := range []string{"GET /v1/leases", "GET /v1/leases/{port}"} {
 		answer(mux, pattern, func(_ context.Context, r *http.Request) ([]inspect.Lease, error) {
 			return c.inspectLeases(r.PathValue("port"))
@@ -62,8 +65,10 @@ func answer[T any](mux *http.ServeMux, pattern string, f func(context.Context, *
 		if err != nil {
 			status := http.StatusInternalServerError
 			switch {
-			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownPort), errors.Is(err, errNoService):
+			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownPort), errors.Is(err, errUnknownObject), errors.Is(err, errNoService):
 				status = http.StatusNotFound
+			case errors.Is(err, errAmbiguous):
+				status = http.StatusConflict
 			case errors.Is(err, errAway), errors.Is(err, context.DeadlineExceeded):
 				status = http.StatusServiceUnavailable
 			}

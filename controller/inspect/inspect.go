@@ -7,6 +7,7 @@
 //	GET /v1/hosts/HOST          Host
 //	GET /v1/hosts/HOST/flows    []Flow, read from the switch now
 //	GET /v1/hosts/HOST/diff     Diff, installed against wanted
+//	GET /v1/find/WHAT           []Object, that an ID, name, address, cookie … may mean
 //	GET /v1/leases              []Lease
 //	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
 //	GET /v1/explain/dhcp/PORT   Explanation

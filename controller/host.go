@@ -59,10 +59,10 @@ type host struct {
 	met        bool                     // the bridges were looked at once
 	programmed [len(flows.Bridges)]bool // a controller carried out a plan on the bridge before
 	vifs       []vif
-	vifsOf     *ovsdb.Mirror        // the mirror vifs are from
-	reported   map[uuid.UUID]uint32 // ports said to be wired, with their VIF's generation; nil: nothing yet
-	status     model.HostStatus     // what was last said of the host
-	awaited    map[uuid.UUID]bool   // ports that migrate to here, as of the last view
+	vifsOf     *ovsdb.Mirror              // the mirror vifs are from
+	reported   map[uuid.UUID]uint32       // ports said to be wired, with their VIF's generation; nil: nothing yet
+	status     model.HostStatus           // what was last said of the host
+	spoken     map[uuid.UUID]*networkMemo // the last that were wired; nil: none in this session
 	interest   map[uuid.UUID]bool
 	pending    *flows.Plan // not acknowledged to its end; nil: none
 	waiting    string

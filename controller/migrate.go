@@ -22,7 +22,8 @@ import (
 //	to both                                                                  the destination's alone
 //
 // Activation without a word has the same effect. On a physical network the destination then speaks for
-// the guest, which may be silent, so that its switches learn where the MAC is.
+// the guest, which may be silent, so that its switches learn where the MAC is; as it does for every port
+// that comes to it.
 
 // arrivals answers flows.OpAnnounced: it remembers who was heard.
 type arrivals struct{ c *Controller }
@@ -75,23 +76,34 @@ func claimArrived(tx *store.Tx, id uuid.UUID, hostname string) error {
 	return tx.PutClaim(&model.Claim{PortID: id, Host: hostname})
 }
 
-// speakForArrived announces, on physical networks, the guests that were awaited and now are here.
-func (h *host) speakForArrived(v *flows.View) {
-	was := h.awaited
-	h.awaited = nil
-	for _, n := range v.Networks {
-		for _, p := range n.Local {
-			switch {
-			case p.Awaited && h.awaited == nil:
-				h.awaited = map[uuid.UUID]bool{p.ID: true}
-			case p.Awaited:
-				h.awaited[p.ID] = true
-			case was[p.ID] && n.Uplink != 0:
-				// As if the VIF had sent it: it takes the way of the network's broadcast, with its tag.
-				out := &openflow.PacketOut{InPort: p.OFPort, Actions: openflow.MustActions(openflow.Output{Port: openflow.PortTable}), Data: rarp(p.MACAddress)}
-				if err := h.links[flows.BrInt].conn.Send(out); err != nil {
-					h.log.Debug("guest not announced", "port", p.ID, "error", err)
-				}
+// speakForArrived announces, on physical networks, the guests that were not here before, or were awaited:
+// a silent one would be looked for where it was for as long as switches remember. What is here when a
+// session begins may have been here all the time.
+func (h *host) speakForArrived() {
+	before := h.spoken
+	h.spoken = h.viewer.networks
+	if before == nil {
+		return
+	}
+	for id, memo := range h.viewer.networks {
+		old := before[id]
+		if memo == old || memo.network.Uplink == 0 {
+			continue
+		}
+		here := map[uuid.UUID]bool{}
+		if old != nil {
+			for _, p := range old.network.Local {
+				here[p.ID] = !p.Awaited
+			}
+		}
+		for _, p := range memo.network.Local {
+			if p.Awaited || here[p.ID] {
+				continue
+			}
+			// As if the VIF had sent it: it takes the way of the network's broadcast, with its tag.
+			out := &openflow.PacketOut{InPort: p.OFPort, Actions: openflow.MustActions(openflow.Output{Port: openflow.PortTable}), Data: rarp(p.MACAddress)}
+			if err := h.links[flows.BrInt].conn.Send(out); err != nil {
+				h.log.Debug("guest not announced", "port", p.ID, "error", err)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func vifsOf(m *ovsdb.Mirror, br *ovsdb.Bridge) []vif {
 }
 
 // judge decides which VIFs are wired, and says of every other one why not. It returns the ports that
-// have no binding and are now to be claimed for this host.
+// have no binding and are now to be claimed for this host, which must be able to have them.
 func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers, claimUnbound bool) (claims []uuid.UUID) {
 	seen := make(map[uuid.UUID]*ovsdb.Interface, len(vifs))
 	var holders []string
@@ -57,11 +57,6 @@ func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers
 			v.reason = "interface " + first.Name + " names the same port"
 			continue
 		}
-		if port.HostID == "" && claimUnbound {
-			if _, claimed := snap.Claim(v.id); !claimed && v.iface.OFPort >= 1 {
-				claims = append(claims, v.id)
-			}
-		}
 		holders = snap.Holders(holders[:0], port)
 		switch {
 		case v.iface.Error != "":
@@ -69,7 +64,9 @@ func judge(snap *store.Snapshot, vifs []vif, host *model.Host, ports portNumbers
 		case v.iface.OFPort < 1:
 			v.reason = "ovs-vswitchd has not opened the interface yet"
 		case len(holders) == 0 && claimUnbound:
-			v.reason = "being claimed for this host"
+			if v.reason = unfit(snap, port.NetworkID, host, ports); v.reason == "" {
+				v.reason, claims = "being claimed for this host", append(claims, v.id)
+			}
 		case len(holders) == 0:
 			v.reason = "the port is not bound: set its binding:host_id to " + host.Hostname
 		case !slices.Contains(holders, host.Hostname):

@@ -82,6 +82,36 @@ func TestUnboundPortIsClaimed(t *testing.T) {
 	})
 }
 
+// A host that cannot have a port does not claim it, and says what it lacks; when that comes, it does.
+func TestUnboundPortIsClaimedByWhoCanHaveIt(t *testing.T) {
+	t.Parallel()
+	d := deploy(t, "--flat-networks="+physical)
+	hosts := d.addHosts("compute01", "compute02")
+	for _, h := range hosts {
+		if _, err := h.Vsctl("add-br", "br-ex"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := d.networkOf("flat", "flat", "10.0.0.0/24")
+	p, q := d.addPort(n, ""), d.addPort(n, "")
+	d.plug(hosts[1], p, q)
+	d.reason(hosts[1], p.device(), physical, "tunbridge-bridge-mappings")
+	d.reason(hosts[1], q.device(), physical, "tunbridge-bridge-mappings")
+	d.enrolPhysical(hosts[0])
+	d.settled(hosts...)
+	d.plug(hosts[0], p)
+	d.become("ACTIVE", p)
+	if shown, err := d.port(p.ID); err != nil || shown.Host != hosts[0].Name {
+		t.Errorf("claimed by %q, error %v, want the host with the bridge", shown.Host, err)
+	}
+	d.reason(hosts[1], p.device(), "bound to host "+hosts[0].Name)
+	if shown, err := d.port(q.ID); err != nil || shown.Host != "" {
+		t.Errorf("a host without the bridge has claimed a port: %q, error %v", shown.Host, err)
+	}
+	d.enrolPhysical(hosts[1])
+	d.become("ACTIVE", q)
+}
+
 // What happens to a claimed port while its host is away is told when the host is back.
 func TestClaimedPortOfHostAway(t *testing.T) {
 	t.Parallel()

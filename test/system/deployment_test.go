@@ -197,6 +197,12 @@ func (d *deployment) ended() bool {
 // await tries until f has no error.
 func (d *deployment) await(what string, f func() error) {
 	d.t.Helper()
+	d.within(patience, what, f)
+}
+
+// within is await with a patience of its own.
+func (d *deployment) within(patience time.Duration, what string, f func() error) {
+	d.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		err := f()
 		if err == nil {

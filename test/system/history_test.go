@@ -214,14 +214,14 @@ func (w *world) check() {
 			}
 			want := "DOWN"
 			for h := range p.plugged {
+				if shown.Host == "" && p.network.carries(h.Name) {
+					return fmt.Errorf("plugged on host %s, which does not claim it: %+v", h.Name, shown)
+				}
 				if p.up && shown.Host == h.Name && p.network.carries(h.Name) {
 					want = "ACTIVE"
 				}
 			}
 			p.Status, p.Host = shown.Status, shown.Host
-			if shown.Host == "" && len(p.plugged) > 0 {
-				return fmt.Errorf("plugged, and nobody claims it: %+v", shown)
-			}
 			return is(shown.Status, want)
 		})
 	}

@@ -45,7 +45,7 @@ var notYet = map[string]bool{
 	"resources_synced": true, "ipv4_address_scope": true, "ipv6_address_scope": true,
 	"qos_policy_id": true, "qos_network_policy_id": true, "address_scope_id": true, "is_default": true, "service_types": true,
 	"router": true, "floatingip": true, "security_group": true, "security_group_rule": true, "trunk": true,
-	"dns_assignment": true, "data_plane_status": true, "propagate_uplink_status": true, "resource_request": true, "standard_attr_id": true,
+	"data_plane_status": true, "propagate_uplink_status": true, "resource_request": true, "standard_attr_id": true,
 }
 
 // stricter are requests that Neutron 21 allowed by defaults that it had deprecated, with the answer of

@@ -30,9 +30,9 @@ func (ports) find(t *store.Tables, id uuid.UUID) (view, bool) {
 func portView(p *model.Port) view { return &model.PortView{Port: p} }
 
 // candidates uses the index that Nova's queries name, so that they do not grow with the cloud.
-func (p ports) candidates(t *store.Tables, q *query) iter.Seq[view] {
+func (r ports) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	if ids, ok := q.only("id"); ok {
-		return byID(p, t, ids)
+		return byID(r, t, ids)
 	}
 	if devices, ok := q.only("device_id"); ok {
 		return func(yield func(view) bool) {
@@ -69,8 +69,9 @@ func (p ports) candidates(t *store.Tables, q *query) iter.Seq[view] {
 	return func(yield func(view) bool) { each(t.Ports(), portView, yield) }
 }
 
-func (ports) derive(t *store.Tables, _ *Caller, v view) {
+func (r ports) derive(t *store.Tables, _ *Caller, v view) {
 	p := v.(*model.PortView)
+	p.DNSAssignment = p.Assignments(r.domainOf(t, p.NetworkID))
 	host, vifType, details := bind(t, p.Port)
 	p.VIFType, p.VIFDetails = vifType, details
 	p.Status = model.StatusDown
@@ -103,6 +104,14 @@ func (ports) derive(t *store.Tables, _ *Caller, v view) {
 		}
 	}
 	p.Port = &row
+}
+
+// domainOf is the domain of a network's ports: its dns_domain, else the operator's.
+func (s *Server) domainOf(t *store.Tables, network uuid.UUID) string {
+	if n, ok := t.Network(network); ok && n.DNSDomain != "" {
+		return n.DNSDomain
+	}
+	return s.domain
 }
 
 func (ports) rules() rules {

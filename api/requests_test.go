@@ -60,7 +60,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s is advertised: %v", e.Alias, advertised[e.Alias])
 		}
 	}
-	for _, alias := range []string{"dns-integration", "nope"} {
+	for _, alias := range []string{"router", "nope"} {
 		if out := b.send("GET", "/v2.0/extensions/"+alias, ""); out.status != http.StatusNotFound || out.body["title"] != "Not Found" {
 			t.Errorf("%s: %d %s", alias, out.status, out.text)
 		}

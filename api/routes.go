@@ -66,7 +66,11 @@ func (s *Server) declareRoutes() []Route {
 func newRouter(routes []Route) *mux.Router {
 	router := mux.NewRouter().SkipClean(true)
 	for _, r := range routes {
-		router.Handle(r.Path, r.serve).Methods(r.Method).Name(r.Name)
+		methods := []string{r.Method}
+		if r.Method == http.MethodGet { // Neutron takes OPTIONS for GET
+			methods = append(methods, http.MethodOptions)
+		}
+		router.Handle(r.Path, r.serve).Methods(methods...).Name(r.Name)
 	}
 	return router
 }

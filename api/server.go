@@ -34,6 +34,8 @@ type Options struct {
 	MTUs     MTUs
 	// Quotas are the limits of projects for which none are set; nil limits nothing.
 	Quotas Quotas
+	// DNSDomain is the domain of ports on networks that have none; "" is none.
+	DNSDomain string
 	// Authenticate says who makes a request, as Keystone.Authenticate; its error, best an *Error, is the
 	// answer. Nil takes everybody for an administrator.
 	Authenticate func(*http.Request) (*Caller, error)
@@ -50,6 +52,7 @@ type Server struct {
 	segments     Segments
 	mtus         MTUs
 	quotas       Quotas
+	domain       string
 	limited      []string // the resources that quotas limit
 	authenticate func(*http.Request) (*Caller, error)
 	router       *mux.Router
@@ -58,7 +61,7 @@ type Server struct {
 
 // New returns a server. It reads and writes the store and starts nothing.
 func New(o Options) *Server {
-	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, quotas: o.Quotas, limited: model.QuotaResources(), authenticate: o.Authenticate}
+	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, quotas: o.Quotas, domain: o.DNSDomain, limited: model.QuotaResources(), authenticate: o.Authenticate}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

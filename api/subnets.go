@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tunbridge/tunbridge/api/ipam"
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
 )
@@ -116,7 +117,30 @@ func (s subnets) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, er
 	if err := tx.PutSubnet(row); err != nil {
 		return uuid.Nil, err
 	}
+	if err := addAutoAddresses(tx, row); err != nil {
+		return uuid.Nil, err
+	}
 	return row.ID, s.changedSubnets(tx, network)
+}
+
+// addAutoAddresses gives every port of the network the address that its machine makes for itself in a new
+// subnet of automatic addresses, so that it may send from it.
+func addAutoAddresses(tx *store.Tx, s *model.Subnet) error {
+	if !s.AutoAddress() {
+		return nil
+	}
+	for p := range tx.PortsOf(s.NetworkID) {
+		if p.DeviceOwner == model.OwnerDHCP { // it follows its network's subnets anyway
+			continue
+		}
+		row := *p
+		row.FixedIPs = append(slices.Clone(p.FixedIPs), model.FixedIP{SubnetID: s.ID, IPAddress: ipam.AutoAddress(s, p.MACAddress)})
+		touch(&row.Common)
+		if err := tx.PutPort(&row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // changedSubnets brings the network's DHCP port and revision up to its subnets. Writing the network

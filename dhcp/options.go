@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
 )
 
@@ -204,7 +205,7 @@ func (s *Server) configure(o *options, p *flows.Punt, r *request, l lease) {
 		o.end()
 	}
 	if o.begin(optHostName) {
-		o.b = appendHostName(o.b, p.Port.DNSName, l.address)
+		o.b = model.AppendHostName(o.b, p.Port.DNSName, l.address)
 		o.end()
 	}
 	if len(r.fqdn) >= 3 && !o.replaced.has(optFQDN) {
@@ -250,22 +251,6 @@ func appendNameservers(b []byte, servers []netip.Addr) []byte {
 	return b
 }
 
-// appendHostName appends the port's dns_name, or a name made of its address: host-10-0-0-5.
-func appendHostName(b []byte, name string, address netip.Addr) []byte {
-	if name != "" {
-		return append(b, name...)
-	}
-	b = append(b, "host-"...)
-	start := len(b)
-	b = address.AppendTo(b)
-	for i := start; i < len(b); i++ {
-		if b[i] == '.' {
-			b[i] = '-'
-		}
-	}
-	return b
-}
-
 // domainOf is the domain of the network's ports: its dns_domain, else the operator's.
 func (s *Server) domainOf(n *flows.Network) string {
 	if n.DNSDomain != "" {
@@ -284,7 +269,7 @@ func appendFQDN(b []byte, flags byte, name string, address netip.Addr, domain st
 	}
 	b = append(b, answer, 255, 255) // the two are no longer used (section 2.2)
 	start := len(b)
-	b = appendHostName(b, name, address)
+	b = model.AppendHostName(b, name, address)
 	if domain != "" {
 		b = append(append(b, '.'), domain...)
 	}

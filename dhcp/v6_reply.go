@@ -307,12 +307,7 @@ next:
 // end (RFC 4704 section 4.2).
 func appendV6Name(b []byte, name string, address netip.Addr, domain string) []byte {
 	start := len(b)
-	b = appendHostName(append(b, 0), name, address)
-	for i := start + 1; i < len(b); i++ {
-		if b[i] == ':' {
-			b[i] = '-'
-		}
-	}
+	b = model.AppendHostName(append(b, 0), name, address)
 	b = b[:min(len(b), start+1+63)]
 	b[start] = byte(len(b) - start - 1)
 	if domain != "" {

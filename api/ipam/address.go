@@ -73,6 +73,9 @@ func valid(subnet *model.Subnet, ip netip.Addr) bool {
 	return !ip.Is4() || subnet.CIDR.Contains(ip.Next())
 }
 
+// AutoAddress is the address that a host with the MAC makes for itself in a subnet of automatic addresses.
+func AutoAddress(s *model.Subnet, mac model.MAC) netip.Addr { return eui64(s.CIDR, mac) }
+
 // eui64 is the address that a host with the MAC makes for itself in a prefix of 64 bits
 // (RFC 4291 appendix A).
 func eui64(prefix netip.Prefix, mac model.MAC) netip.Addr {

@@ -19,7 +19,7 @@ var Extensions = []Extension{
 	{"binding-extended", "Port Bindings Extended", "A port is bound to more than one host while it migrates.", "2017-07-17T10:00:00-00:00", true},
 	{"default-subnetpools", "Default Subnetpools", "A subnet pool can be the default one.", "2016-02-18T18:00:00-00:00", true},
 	{"dhcp_agent_scheduler", "DHCP Agent Scheduler", "Which hosts answer DHCP for a network.", "2013-02-07T10:00:00-00:00", true},
-	{"dns-integration", "DNS Integration", "Host names of ports and domains of networks.", "2015-08-15T18:00:00-00:00", false},
+	{"dns-integration", "DNS Integration", "Host names of ports and domains of networks.", "2015-08-15T18:00:00-00:00", true},
 	{"empty-string-filtering", "Empty String Filtering Extension", "Lists can be filtered by empty strings.", "2018-05-01T10:00:00-00:00", true},
 	{"external-net", "Neutron external network", "Marks networks that lead outside.", "2013-01-14T10:00:00-00:00", true},
 	{"extra_dhcp_opt", "Neutron Extra DHCP options", "DHCP options given to one port.", "2013-03-17T12:00:00-00:00", true},

@@ -167,6 +167,10 @@ var kinds = map[reflect.Type]kind{
 			return appendList(b, l, appendJSON[SubnetIPAvailability])
 		},
 	},
+	reflect.TypeFor[[]DNSAssignment](): typed[[]DNSAssignment]{
+		name:  "dns-assignments",
+		write: func(b []byte, l []DNSAssignment) []byte { return appendList(b, l, appendDNSAssignment) },
+	},
 	reflect.TypeFor[*big.Int](): typed[*big.Int]{
 		name: "integer", write: func(b []byte, n *big.Int) []byte { return n.Append(b, 10) },
 	},
@@ -428,6 +432,12 @@ func appendUUID(b []byte, id uuid.UUID) []byte {
 }
 
 func appendAddr(b []byte, a netip.Addr) []byte { return append(a.AppendTo(append(b, '"')), '"') }
+
+func appendDNSAssignment(b []byte, a DNSAssignment) []byte {
+	b = appendAddr(append(b, `{"ip_address":`...), a.IPAddress)
+	b = AppendString(append(b, `,"hostname":`...), a.Hostname)
+	return append(AppendString(append(b, `,"fqdn":`...), a.FQDN), '}')
+}
 
 func appendPrefix(b []byte, p netip.Prefix) []byte { return append(p.AppendTo(append(b, '"')), '"') }
 

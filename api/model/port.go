@@ -96,6 +96,8 @@ type PortView struct {
 	Status string `api:"status,filter,sort"`
 	// SecurityGroups is empty: there are none yet, and none can be named.
 	SecurityGroups []string `api:"security_groups,post,put,filter"`
+	// DNSAssignment is what the port is called at each address: what its machine is told by DHCP.
+	DNSAssignment []DNSAssignment `api:"dns_assignment,ext=dns-integration"`
 	// VIFType is ovs when the port is bound, unbound without a host, binding_failed when its host is
 	// unknown or cannot carry the port.
 	VIFType string `api:"binding:vif_type,policy=service,ext=binding"`

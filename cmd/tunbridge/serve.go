@@ -52,7 +52,7 @@ type serve struct {
 	Auth              string          `help:"Who may use the API: none (everybody is admin) or keystone." enum:"none,keystone" default:"none"`
 	ClaimUnbound      *bool           `help:"The first host whose VIF names a port without binding:host_id gets it; default true with auth none." negatable:""`
 	DHCPLeaseDuration int64           `name:"dhcp-lease-duration" help:"Lease time in seconds; -1 for ever." default:"86400"`
-	DNSDomain         string          `name:"dns-domain" help:"Domain that DHCP gives." default:"openstacklocal"`
+	DNSDomain         string          `name:"dns-domain" help:"Domain of ports on networks that have none." default:"openstacklocal"`
 	PuntRate          int             `help:"Packets per second of one port that are answered here (DHCP, router advertisements, metadata), and half of how many at once." default:"500"`
 	ProbeInterval     time.Duration   `help:"How often tunnels between hosts that share a network are tried; 0 for never." default:"10s"`
 	networkKeys
@@ -112,7 +112,7 @@ func (s *serve) Run() error {
 		Store: truth, Features: features, Handlers: handlers, Logger: log,
 		ClaimUnbound: s.claimUnbound(), TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval, PuntRate: s.PuntRate,
 	})
-	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas, Authenticate: authenticate})
+	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas, DNSDomain: s.DNSDomain, Authenticate: authenticate})
 
 	events, err := s.notifier(truth, log)
 	if err != nil {

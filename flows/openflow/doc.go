@@ -15,7 +15,8 @@
 // halves of, an 802.1Q header as VID and priority, a load is a masked set_field, a
 // move is a copy_field.
 //
-// The text form (String, AppendText) is that of "ovs-ofctl -O OpenFlow15 --no-names".
+// The text form (String, AppendText) is that of "ovs-ofctl -O OpenFlow15 --no-names". ParseFlows reads what
+// ovs-ofctl prints (flow_text.go the flow and its match, action_text.go what it does).
 // Actions that this package doesn't interpret (ct, conjunction, multipath, stack …) are RawAction: they keep their bytes, and the text says raw.
 //
 // Read first field.go: its table declares every field once, and the order, masks,

@@ -33,7 +33,8 @@ func (n *Nova) Migrate(ctx context.Context, i *Instance, to string, move func() 
 // PrepareMigration binds the instance's ports at the destination too, plugs them there and waits until
 // Neutron says that they are.
 func (n *Nova) PrepareMigration(ctx context.Context, i *Instance, to string) error {
-	for _, nic := range i.NICs {
+	there := make([]NIC, len(i.NICs))
+	for at, nic := range i.NICs {
 		var made struct{ Binding Binding }
 		body := object{"binding": object{"host": to, "vnic_type": "normal", "profile": object{}}}
 		if err := n.request(ctx, http.MethodPost, "ports/"+nic.Port+"/bindings", body, http.StatusCreated, &made); err != nil {
@@ -45,9 +46,11 @@ func (n *Nova) PrepareMigration(ctx context.Context, i *Instance, to string) err
 		if err := made.Binding.VIFDetails.check(); err != nil {
 			return err
 		}
+		there[at] = *nic
+		there[at].Details = made.Binding.VIFDetails
 	}
-	for _, nic := range i.NICs {
-		if err := n.plugAndWait(ctx, i, nic, to); err != nil {
+	for at := range there {
+		if err := n.plugAndWait(ctx, i, &there[at], to); err != nil {
 			return fmt.Errorf("at the destination: %w", err)
 		}
 	}

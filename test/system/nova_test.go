@@ -18,10 +18,39 @@ import (
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
+// cloud is a deployment with a Nova.
+type cloud struct {
+	*deployment
+	nova *nova.Nova
+	last sync.Map // port → *testbed.Switch that its VIF was plugged into last
+
+	mu      sync.Mutex
+	unwired []string // ports of which Nova was told that they are plugged when their flows were not there
+}
+
+// addNova gives a deployment whose controller does not run yet a Nova, which listens on an address where
+// the controller is.
+func addNova(t *testing.T, d *deployment, address string) *cloud {
+	t.Helper()
+	c := &cloud{deployment: d, nova: &nova.Nova{Neutron: "http://" + d.api, HTTP: d.http, PlugTimeout: patience}}
+	c.nova.OnEvent = c.witness
+	listener, err := d.where.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(c.nova)
+	server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	d.flags = append(d.flags, "--nova-url", server.URL+"/v2.1")
+	return c
+}
+
 // taps plugs VIFs on cheap hosts as os-vif does.
 type taps struct {
+	*cloud
 	hosts map[string]*testbed.CheapHost
-	last  sync.Map // port → where it was plugged last
 }
 
 func vifOf(i *nova.Instance, nic *nova.NIC) testbed.VIF {
@@ -30,7 +59,7 @@ func vifOf(i *nova.Instance, nic *nova.NIC) testbed.VIF {
 }
 
 func (t *taps) Plug(host string, i *nova.Instance, nic *nova.NIC) error {
-	t.last.Store(nic.Port, t.hosts[host])
+	t.last.Store(nic.Port, &t.hosts[host].Switch)
 	return t.hosts[host].PlugVIF(vifOf(i, nic))
 }
 
@@ -38,54 +67,43 @@ func (t *taps) Unplug(host string, i *nova.Instance, nic *nova.NIC) error {
 	return t.hosts[host].UnplugVIF(vifOf(i, nic))
 }
 
-// cloud is a deployment with a Nova.
-type cloud struct {
-	*deployment
-	nova *nova.Nova
-	taps *taps
-
-	mu      sync.Mutex
-	unwired []string // ports of which Nova was told that they are plugged when their flows were not there
-}
-
-// addNova starts a Nova, which the controller is told of by its flags.
-func addNova(d *deployment) *cloud {
-	c := &cloud{deployment: d, taps: &taps{hosts: map[string]*testbed.CheapHost{}}, nova: &nova.Nova{Neutron: "http://" + d.api, HTTP: d.http, PlugTimeout: patience}}
-	c.nova.Plugger = c.taps
-	d.flags = append(d.flags, "--nova-url")
-	return c
-}
-
 // deployCloud is a controller with a Nova and cheap hosts.
-func deployCloud(t *testing.T, hosts ...string) *cloud {
+func deployCloud(t *testing.T, hosts ...string) *taps {
 	t.Helper()
 	d := prepare(t)
-	c := addNova(d)
-	server := httptest.NewServer(c.nova)
-	t.Cleanup(server.Close)
-	d.flags = append(d.flags, server.URL+"/v2.1")
+	c := &taps{cloud: addNova(t, d, "127.0.0.1:0"), hosts: map[string]*testbed.CheapHost{}}
+	c.nova.Plugger = c
 	d.serve()
 	for _, h := range d.addHosts(hosts...) {
-		c.taps.hosts[h.Name] = h
+		c.hosts[h.Name] = h
 	}
-	c.nova.OnEvent = c.witness
 	return c
 }
 
-// witness looks at the switches in the moment in which Nova hears that a port is plugged.
+// witness looks at the switch in the moment in which Nova hears that a port is plugged.
 func (c *cloud) witness(e nova.Event) {
 	if e.Name != "network-vif-plugged" {
 		return
 	}
-	at, _ := c.taps.last.Load(e.Tag)
+	at, _ := c.last.Load(e.Tag)
 	id := uuid.MustParse(e.Tag)
-	dump, err := at.(*testbed.CheapHost).DumpFlows("br-int")
+	dump, err := at.(*testbed.Switch).DumpFlows("br-int")
 	if err == nil && strings.Contains(dump, fmt.Sprintf("cookie=0x204%x,", id[:6])) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unwired = append(c.unwired, e.Tag)
+}
+
+// neverEarly says whether Nova was told of a port before its flows were there.
+func (c *cloud) neverEarly() {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.unwired) > 0 {
+		c.t.Errorf("Nova was told that ports %v are plugged before their flows were there", c.unwired)
+	}
 }
 
 func (c *cloud) must(what string, err error) {
@@ -190,11 +208,7 @@ func TestNovaSequences(t *testing.T) {
 			t.Errorf("Nova had no use for %+v", e)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.unwired) > 0 {
-		t.Errorf("Nova was told that ports %v are plugged before their flows were there", c.unwired)
-	}
+	c.neverEarly()
 }
 
 // Events survive both ends.
@@ -225,7 +239,7 @@ func TestLiveMigration(t *testing.T) {
 	t.Parallel()
 	c := deployCloud(t, "compute01", "compute02", "compute03")
 	ctx, n := t.Context(), c.nova
-	h1, h2, h3 := c.taps.hosts["compute01"], c.taps.hosts["compute02"], c.taps.hosts["compute03"]
+	h1, h2, h3 := c.hosts["compute01"], c.hosts["compute02"], c.hosts["compute03"]
 	blue := c.addNetwork("blue", "10.0.0.0/24")
 	peer := c.addPort(blue, h3.Name)
 	c.plug(h3, peer)
@@ -303,11 +317,7 @@ func TestLiveMigration(t *testing.T) {
 	reached("evacuated", h3, peer, through(h2, blue))
 	status("evacuated")
 	c.must("delete", n.Delete(ctx, i))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.unwired) > 0 {
-		t.Errorf("Nova was told that ports %v are plugged before their flows were there", c.unwired)
-	}
+	c.neverEarly()
 }
 
 // rarpFrame is what QEMU broadcasts for a guest that has arrived.

@@ -219,6 +219,9 @@ type VIF struct {
 	MAC      net.HardwareAddr
 	ServerID string // the instance; may be empty
 	Bridge   string // default br-int
+	// Delegated is a VIF whose port on the bridge somebody else adds and removes, such as os-vif: a [VM]'s
+	// Plug and Unplug make and remove the device alone, as the hypervisor does.
+	Delegated bool
 }
 
 // Device is the name Nova gives the interface: "tap" and 11 characters of the port's id.

@@ -52,13 +52,18 @@ func (vm *VM) Plug() error {
 	if err := vm.finishChecksums("eth0"); err != nil {
 		return fmt.Errorf("vm %s: %w", vm.Name, err)
 	}
+	if vm.Delegated {
+		return nil
+	}
 	return vm.Host.plug(vm.VIF)
 }
 
 // Unplug removes the port from the bridge, then eth0 and its addresses.
 func (vm *VM) Unplug() error {
-	if err := vm.Host.Client().VSwitch.DeletePort(vm.bridge(), vm.Device()); err != nil {
-		return fmt.Errorf("vm %s: %w", vm.Name, err)
+	if !vm.Delegated {
+		if err := vm.Host.Client().VSwitch.DeletePort(vm.bridge(), vm.Device()); err != nil {
+			return fmt.Errorf("vm %s: %w", vm.Name, err)
+		}
 	}
 	nl, err := vm.Host.netlink()
 	if err != nil {

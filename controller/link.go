@@ -11,16 +11,17 @@ import (
 
 // link is one bridge's OpenFlow connection.
 type link struct {
-	conn    *openflow.Conn
-	bridge  flows.Bridge
-	queue   chan puntedPacket
-	dropped [puntDrops]atomic.Uint64
-	log     *slog.Logger
-	name    string // of its TLS certificate
-	secure  bool   // TLS is spoken
-	owner   atomic.Pointer[host]
-	wired   chan struct{} // has one element when br-int was programmed since announce looked
-	foreign atomic.Bool   // somebody else changed the flows
+	conn     *openflow.Conn
+	bridge   flows.Bridge
+	answerer answerer // the reader's
+	queue    chan puntedPacket
+	dropped  [puntDrops]atomic.Uint64
+	log      *slog.Logger
+	name     string // of its TLS certificate
+	secure   bool   // TLS is spoken
+	owner    atomic.Pointer[host]
+	wired    chan struct{} // has one element when br-int was programmed since announce looked
+	foreign  atomic.Bool   // somebody else changed the flows
 
 	primary bool // the bridge granted the role
 	seen    bool // one plan was carried out on this connection

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +14,11 @@ import (
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
 
-// A punted packet goes from the connection's reader (packetIn), which finds out whose it is and may
-// refuse it, through the host's queue to the one goroutine that answers (serve). A port that asks too
-// much is held back twice, by its meter in the switch and by its bucket here, and fills no more than
-// half of the queue, so that its neighbours' requests find room.
+// The connection's reader (packetIn) finds out whose a punted packet is, and may refuse it. What a prompt
+// handler answers is answered there and then: that costs less than to wake another goroutine. The rest goes
+// through the host's queue to the one goroutine that serves it. A port that asks too much is held back twice,
+// by its meter in the switch and by its bucket here, and fills no more than half of the queue, so that its
+// neighbours' requests find room.
 const (
 	puntQueue = 256 // punted packets of one host that may wait for their handler
 	puntShare = puntQueue / 2
@@ -34,12 +36,16 @@ const (
 
 var puntDropNames = [puntDrops]string{dropStale: "stale", dropRate: "rate", dropQueue: "queue"}
 
-// puntedPacket is what the reader keeps of a packet-in.
+// puntedPacket is a packet-in whose asker is known.
 type puntedPacket struct {
 	op    flows.Op
 	view  *flows.View
 	from  puntPort
 	frame []byte
+}
+
+func (in *puntedPacket) punt() flows.Punt {
+	return flows.Punt{Op: in.op, View: in.view, Network: in.from.network, Port: in.from.port, Packet: in.frame}
 }
 
 // punts is which VIF may be answered under which key; immutable.
@@ -62,10 +68,10 @@ type asker struct {
 	bucket  bucket // the reader's
 	limited atomic.Uint64
 	waiting atomic.Int32 // packets in the queue
-	warned  time.Time    // the one goroutine's that answers
+	warned  time.Time    // the reader's
 
-	mu   sync.Mutex             // held while a packet is handled
-	last map[flows.Op]*exchange // of handlers that explain
+	mu   sync.Mutex             // held while a prompt handler has a packet
+	last map[flows.Op]*exchange // of prompt handlers
 }
 
 // exchange is the last request of an operation, and what became of it.
@@ -112,7 +118,7 @@ func sameNetworks(a, b *flows.View) bool {
 	return true
 }
 
-// packetIn takes a punted packet from the connection's reader: it copies it and never waits.
+// packetIn takes a punted packet from the connection's reader. It never waits.
 func (l *link) packetIn(p *openflow.PacketIn) {
 	h := l.owner.Load()
 	if h == nil {
@@ -122,17 +128,26 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 		h.probing.take(p)
 		return
 	}
-	in := puntedPacket{frame: p.Packet}
-	if drop, ok := in.admit(p, h, time.Now()); !ok {
+	in, now := puntedPacket{frame: p.Packet}, time.Now()
+	if drop, ok := in.admit(p, h, now); !ok {
 		l.dropped[drop].Add(1)
 		return
 	}
+	if handler, ok := h.c.o.Handlers[in.op].(prompt); ok {
+		l.answerer.answer(l, handler, &in, now)
+		return
+	}
+	a := in.from.asker
+	if a.waiting.Load() >= puntShare {
+		l.dropped[dropQueue].Add(1)
+		return
+	}
 	in.frame = append([]byte(nil), p.Packet...)
-	in.from.asker.waiting.Add(1)
+	a.waiting.Add(1)
 	select {
 	case l.queue <- in:
 	default:
-		in.from.asker.waiting.Add(-1)
+		a.waiting.Add(-1)
 		l.dropped[dropQueue].Add(1)
 	}
 }
@@ -154,7 +169,7 @@ func (in *puntedPacket) admit(p *openflow.PacketIn, h *host, now time.Time) (why
 		a.limited.Add(1)
 		return dropRate, false
 	}
-	return dropQueue, a.waiting.Load() < puntShare
+	return 0, true
 }
 
 // bucket lets packets pass at a rate, and as many at once as pass in burstTime.
@@ -181,7 +196,7 @@ func (b *bucket) take(now time.Time, rate int) bool {
 	return true
 }
 
-// serve answers punted packets until the connection ends.
+// serve hands queued packets to their handlers until the connection ends.
 func (l *link) serve(handlers map[flows.Op]flows.Handler) {
 	for {
 		select {
@@ -189,34 +204,23 @@ func (l *link) serve(handlers map[flows.Op]flows.Handler) {
 			return
 		case in := <-l.queue:
 			in.from.asker.waiting.Add(-1)
-			l.answer(handlers[in.op], &in)
+			l.pass(handlers[in.op], &in)
 		}
 	}
 }
 
-// answer has a packet handled.
-func (l *link) answer(handler flows.Handler, in *puntedPacket) {
-	from := in.from
-	send := func(frame []byte) {
+// pass hands a queued packet to its handler, which replies when it can.
+func (l *link) pass(handler flows.Handler, in *puntedPacket) {
+	from, punt := in.from, in.punt()
+	err := handler.Handle(&punt, func(frame []byte) {
 		if h := l.owner.Load(); h == nil || h.punts.Load().byKey[from.port.Key].asker != from.asker {
 			return // by now: another VIF has the key
 		}
 		if err := l.conn.Send(&openflow.PacketOut{InPort: openflow.PortController, Actions: from.out, Data: frame}); err != nil {
 			l.log.Debug("punt not answered", "port", from.port.ID, "error", err)
 		}
-	}
-	punt := flows.Punt{Op: in.op, View: in.view, Network: from.network, Port: from.port, Packet: in.frame}
-	var err error
-	if _, ok := handler.(explainer); ok {
-		err = from.asker.watch(handler, &punt, send)
-	} else {
-		err = handler.Handle(&punt, send)
-	}
-	var conflict dhcp.InUse
-	switch {
-	case errors.As(err, &conflict) && from.asker.warn():
-		l.log.Warn("a machine outside of the API's knowledge has a port's address", "port", from.port.ID, "network", from.network.ID, "address", conflict.Address, "told_by", conflict.Message)
-	case err != nil:
+	})
+	if err != nil {
 		l.log.Debug("punt dropped", "port", from.port.ID, "op", in.op, "error", err)
 	}
 }
@@ -233,26 +237,66 @@ func (a *asker) warn() bool {
 	return true
 }
 
-// explainer is a handler that can tell what it did, and replies only while it handles.
-type explainer interface {
+// prompt is a handler that replies while it handles or not at all, takes microseconds, and can tell what it
+// did.
+type prompt interface {
 	flows.Handler
 	Explain(p *flows.Punt, answer []byte, err error) dhcp.Exchange
 }
 
-// watch has a packet handled and keeps what became of it.
-func (a *asker) watch(handler flows.Handler, p *flows.Punt, send func(frame []byte)) error {
+// answerer has prompt handlers answer, one packet after the other. What it needs for one serves for all.
+type answerer struct {
+	punt  flows.Punt
+	out   openflow.PacketOut
+	conn  *openflow.Conn
+	last  *exchange // that the packet becomes
+	sent  error
+	reply func(frame []byte) // the method send
+}
+
+// answer has a packet answered and keeps what became of it.
+func (w *answerer) answer(l *link, handler prompt, in *puntedPacket, now time.Time) {
+	a := in.from.asker
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	x := a.last[p.Op]
+	x := a.last[in.op]
 	if x == nil {
 		x = &exchange{}
-		a.last[p.Op] = x
+		a.last[in.op] = x
 	}
-	x.at, x.request, x.answer = time.Now(), p.Packet, x.answer[:0]
+	x.at, x.request, x.answer = now, append(x.request[:0], in.frame...), x.answer[:0]
 	x.count++
-	x.err = handler.Handle(p, func(frame []byte) {
-		x.answer = append(x.answer[:0], frame...)
-		send(frame)
-	})
-	return x.err
+	if w.reply == nil {
+		w.reply = w.send
+	}
+	w.punt, w.out = in.punt(), openflow.PacketOut{InPort: openflow.PortController, Actions: in.from.out}
+	w.conn, w.last, w.sent = l.conn, x, nil
+	x.err = handler.Handle(&w.punt, w.reply)
+	var conflict dhcp.InUse
+	switch {
+	case errors.As(x.err, &conflict) && a.warn():
+		l.log.Warn("a machine outside of the API's knowledge has a port's address", "port", w.punt.Port.ID, "network", w.punt.Network.ID, "address", conflict.Address, "told_by", conflict.Message)
+	case x.err != nil:
+		l.log.Debug("punt dropped", "port", w.punt.Port.ID, "op", in.op, "error", x.err)
+	case w.sent != nil:
+		l.log.Debug("punt not answered", "port", w.punt.Port.ID, "error", w.sent)
+	}
+}
+
+// send sends the answer to the packet that is being handled.
+func (w *answerer) send(frame []byte) {
+	w.last.answer = append(w.last.answer[:0], frame...)
+	w.out.Data = frame
+	w.sent = w.conn.Reply(&w.out)
+}
+
+// exchanges copies the last of each operation: to read them takes longer than a connection's reader may wait.
+func (a *asker) exchanges() map[flows.Op]exchange {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := make(map[flows.Op]exchange, len(a.last))
+	for op, x := range a.last {
+		last[op] = exchange{x.at, x.count, slices.Clone(x.request), slices.Clone(x.answer), x.err}
+	}
+	return last
 }

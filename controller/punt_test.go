@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/dhcp"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -82,7 +83,7 @@ func TestFloodingPort(t *testing.T) {
 			for len(l.queue) > 0 {
 				in := <-l.queue
 				in.from.asker.waiting.Add(-1)
-				l.answer(served, &in)
+				l.pass(served, &in)
 			}
 			if got := served.ports[uuid.UUID{2}]; got != puntShare/8 {
 				t.Errorf("%d of the neighbour's packets came through, want all %d", got, puntShare/8)
@@ -96,6 +97,36 @@ func TestFloodingPort(t *testing.T) {
 				t.Errorf("%d of the port's packets are said to wait, %d do", a.waiting.Load(), len(l.queue))
 			}
 		})
+	}
+}
+
+// forgetful is a prompt handler that says nothing.
+type forgetful struct{ silent }
+
+func (forgetful) Explain(*flows.Punt, []byte, error) dhcp.Exchange { return dhcp.Exchange{} }
+
+// What is answered at once does not wait in the queue, is held back by its port's bucket, and is kept after
+// the connection's buffer was used again.
+func TestPromptHandler(t *testing.T) {
+	l, h, from := asking(10)
+	served := silent{map[uuid.UUID]int{}}
+	h.c.o.Handlers[flows.OpDHCPv4] = forgetful{served}
+	for range 1000 {
+		l.packetIn(from(1, 7))
+	}
+	one := from(2, 7)
+	l.packetIn(one)
+	copy(one.Packet, "XXXXX")
+	burst := 10 * flows.PuntBurst / flows.PuntRate
+	if got := served.ports[uuid.UUID{1}]; got < burst || got > burst+2 {
+		t.Errorf("%d packets of the port were handled, want %d", got, burst)
+	}
+	if len(l.queue) != 0 || served.ports[uuid.UUID{2}] != 1 {
+		t.Errorf("%d packets wait, %d of the neighbour's were handled", len(l.queue), served.ports[uuid.UUID{2}])
+	}
+	last := h.punts.Load().byKey[2].asker.exchanges()[flows.OpDHCPv4]
+	if string(last.request) != "frame" || last.count != 1 || len(last.answer) != 0 {
+		t.Errorf("kept %+v", last)
 	}
 }
 

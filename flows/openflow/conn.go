@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -58,7 +59,8 @@ var ErrClosed = errors.New("connection closed")
 // Conn is the controller's side of one OpenFlow 1.5 connection.
 //
 // One goroutine reads and one writes. What a call sends is encoded in the
-// caller's goroutine into the write queue (see writeQueue); the reader hands
+// caller's goroutine into the write queue (see writeQueue); what a callback sends
+// with Reply the reader writes itself, where it need not wait. The reader hands
 // every reply and every error to the call whose transaction id it carries (see
 // request), and everything else to a callback of Options. All methods may be
 // called by several goroutines; messages of one call stay in their order, those
@@ -82,6 +84,11 @@ type Conn struct {
 	out  writeQueue
 
 	packetIn PacketIn // the reader's, reused for each
+	replied  bool     // the reader's: Reply was called since it last waited
+
+	writing sync.Mutex // held while something is written, over what follows
+	partly  *buffer    // what the reader could not write of what it took; nil: nothing
+	once    writeOnce
 
 	xid     atomic.Uint32 // the last one used
 	bundle  atomic.Uint32 // the last id used
@@ -107,7 +114,10 @@ func Accept(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 		done:    make(chan struct{}),
 	}
 	c.out.ready = make(chan struct{}, 1)
-	c.in = frameReader{nc: nc, quiet: c.o.EchoInterval, mute: c.o.EchoTimeout, whole: c.o.MessageTimeout, probe: c.probe}
+	c.in = frameReader{nc: nc, quiet: c.o.EchoInterval, mute: c.o.EchoTimeout, whole: c.o.MessageTimeout, probe: c.probe, idle: c.writeReplies}
+	if s, ok := nc.(syscall.Conn); ok { // TLS is none
+		c.once.init(s)
+	}
 
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err := c.handshake(time.Now().Add(c.o.HandshakeTimeout))

@@ -31,7 +31,7 @@ func BenchmarkBundleSwitch(b *testing.B) {
 func BenchmarkBundleDiscard(b *testing.B) {
 	c, peer := accepted(b, Options{})
 	go func() {
-		in := frameReader{nc: peer, quiet: time.Minute, whole: time.Minute}
+		in := frameReader{nc: peer, quiet: time.Minute, whole: time.Minute, idle: func() {}}
 		for {
 			f, err := in.next()
 			if err != nil {

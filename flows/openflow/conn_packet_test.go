@@ -1,8 +1,11 @@
 package openflow
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,6 +98,74 @@ func TestSwitchSecondary(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive("second")
+}
+
+// Replies arrive whole and in order whatever the peer's pace, among what others send: first they are
+// written by the reader, then, while the peer takes nothing, by the writer.
+func TestReply(t *testing.T) {
+	verifyNoLeak(t)
+	controller, peer := dialled(t)
+	controller.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	peer.(*net.TCPConn).SetReadBuffer(16 << 10)
+	const packets, size = 400, 4000 // far more than both buffers hold
+	var c *Conn
+	ready, seen := make(chan struct{}), make(chan int, packets)
+	n := 0
+	c = acceptFrom(t, controller, peer, Options{Backlog: 4 << 20, PacketIn: func(p *PacketIn) {
+		<-ready
+		data := make([]byte, size)
+		binary.BigEndian.PutUint32(data, binary.BigEndian.Uint32(p.Packet))
+		if err := c.Reply(PacketOut{Actions: MustActions(Output{Port: 1}), Data: data}); err != nil {
+			t.Error(err)
+		}
+		n++
+		seen <- n
+	}})
+	close(ready)
+	var in []byte
+	for i := range packets {
+		property := binary.BigEndian.AppendUint32([]byte{0, packetInPacket, 0, 8}, uint32(i))
+		in = append(in, message(Version, TypeExperimenter, 0, append([]byte{0, 0, 0x23, 0x20, 0, 0, 0, 30}, property...)...)...)
+	}
+	if !Frame(in).IsPacketIn() {
+		t.Fatal("not a packet-in")
+	}
+	for len(in) > 0 { // some at once, some alone
+		k := min(len(in), 24*(1+len(in)%7))
+		if _, err := peer.Write(in[:k]); err != nil {
+			t.Fatal(err)
+		}
+		in = in[k:]
+	}
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		for range packets {
+			if err := c.Send(Echo{Data: []byte("between")}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range packets { // all are handled, though the peer reads nothing
+		<-seen
+	}
+	sent.Wait()
+	for replies, echoes := 0, 0; replies < packets || echoes < packets; {
+		f, err := receive(peer)
+		if err != nil {
+			t.Fatalf("after %d replies: %v", replies, err)
+		}
+		switch f.Type() {
+		case TypeEchoRequest:
+			echoes++
+		case TypePacketOut:
+			if got := binary.BigEndian.Uint32(f[len(f)-size:]); got != uint32(replies) {
+				t.Fatalf("reply %d is to packet %d", replies, got)
+			}
+			replies++
+		default:
+			t.Fatalf("it sent %v", f.Type())
+		}
+	}
 }
 
 // What the switch has against a packet-out is told, though nobody waits for it.

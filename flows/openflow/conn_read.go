@@ -19,11 +19,14 @@ type frameReader struct {
 	buf  []byte
 	r, w int // buf[r:w] is received and not yet returned
 
+	burst bool // the last read filled buf: there is more to come
+
 	until time.Time // when not zero the end of all reading, and the rest is not looked at
 
 	quiet, mute time.Duration // silence before probe, and after it
 	whole       time.Duration // for a message to arrive
 	probe       func() error
+	idle        func() // called when all that was received has been returned
 }
 
 // next returns the next message, with a sound version and length.
@@ -44,6 +47,7 @@ func (in *frameReader) next() (Frame, error) {
 			}
 		}
 		in.room(need)
+		in.idle()
 		switch {
 		case !in.until.IsZero():
 			in.nc.SetReadDeadline(in.until)
@@ -57,6 +61,7 @@ func (in *frameReader) next() (Frame, error) {
 		}
 		n, err := in.nc.Read(in.buf[in.w:])
 		in.w += n
+		in.burst = in.w == len(in.buf)
 		switch {
 		case n > 0:
 		case err == nil: // allowed, if discouraged, by io.Reader
@@ -102,6 +107,9 @@ func (in *frameReader) check(f Frame) error {
 func (in *frameReader) room(n int) {
 	if in.r == in.w {
 		in.r, in.w = 0, 0
+	}
+	if in.burst {
+		n = max(n, smallRead+1)
 	}
 	if len(in.buf)-in.r >= n {
 		return

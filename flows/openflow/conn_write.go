@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -99,7 +100,19 @@ func (c *Conn) write() error {
 			return nil
 		case <-c.out.ready:
 		}
-		taken := c.out.take()
+		if err := c.writeAll(); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+}
+
+// writeAll writes what is queued, however long the switch takes to take it.
+func (c *Conn) writeAll() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	first := c.partly
+	c.partly = nil
+	for _, taken := range [...]*buffer{first, c.out.take()} {
 		if taken == nil {
 			continue
 		}
@@ -107,15 +120,91 @@ func (c *Conn) write() error {
 			n := min(len(b), flushAt)
 			c.nc.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
 			if _, err := c.nc.Write(b[:n]); err != nil {
-				return fmt.Errorf("write: %w", err)
+				return err
 			}
 			b = b[n:]
 		}
-		if cap(taken.b) <= 4*flushAt {
-			taken.b = taken.b[:0]
-			buffers.Put(taken)
-		}
+		taken.free()
 	}
+	return nil
+}
+
+// free gives a buffer back, unless it is unusually large.
+func (b *buffer) free() {
+	if cap(b.b) <= 4*flushAt {
+		b.b = b.b[:0]
+		buffers.Put(b)
+	}
+}
+
+// Reply is Send for a callback, and only for one: what callbacks reply to packets
+// that were received together is written together, by the goroutine that runs them
+// as far as the switch takes it at once. It never waits, and copies the message.
+func (c *Conn) Reply(m Message) error {
+	c.replied = true
+	return c.out.append(c.xids(1), m, c.o.Backlog)
+}
+
+// writeReplies writes what callbacks replied, before the reader waits for more. That
+// saves waking the writer, which costs more than the write; but what does not go at
+// once, or comes while the writer is busy, is the writer's.
+func (c *Conn) writeReplies() {
+	if !c.replied {
+		return
+	}
+	c.replied = false
+	if c.once.raw == nil || !c.writing.TryLock() {
+		c.out.flush()
+		return
+	}
+	defer c.writing.Unlock()
+	if c.partly != nil {
+		c.out.flush()
+		return
+	}
+	taken := c.out.take()
+	if taken == nil {
+		return
+	}
+	if n := c.once.write(taken.b); n < len(taken.b) {
+		taken.b = taken.b[:copy(taken.b, taken.b[n:])]
+		c.partly = taken
+		c.out.flush()
+		return
+	}
+	taken.free()
+}
+
+// writeOnce writes to a connection without waiting.
+type writeOnce struct {
+	raw syscall.RawConn // nil: not possible
+	try func(fd uintptr) (done bool)
+	b   []byte
+	n   int
+}
+
+func (w *writeOnce) init(c syscall.Conn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	w.raw = raw
+	w.try = func(fd uintptr) bool {
+		n, err := syscall.Write(int(fd), w.b)
+		if err != nil { // the writer will meet it, if it lasts
+			n = 0
+		}
+		w.n = n
+		return true
+	}
+}
+
+// write says how much was taken. That is nothing, too, once a deadline that the writer set has passed.
+func (w *writeOnce) write(b []byte) int {
+	w.b, w.n = b, 0
+	_ = w.raw.Write(w.try)
+	w.b = nil
+	return w.n
 }
 
 // Send sends messages without waiting for anything: packet-outs, mostly. It never

@@ -2,7 +2,6 @@ package dhcp
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -11,33 +10,12 @@ import (
 	"github.com/tunbridge/tunbridge/api/model"
 )
 
-// form is how the text of an extra_dhcp_opts value becomes bytes.
-type form uint8
-
-const (
-	free      form = iota // bytes as 01:ab:…, else addresses, else text
-	address               // 10.0.0.1
-	addresses             // 10.0.0.1,10.0.0.2
-	text
-	number8
-	number16
-	number32
-	routes   // 10.1.0.0/16,10.0.0.1,…
-	domains  // example.org,example.com, as in RFC 3397
-	identity // what the client calls itself: taken, but never sent, as a port needs no other identity
-	refused  // the protocol's own
-)
-
 // nextServer is how the header's siaddr is named among options, here and in dnsmasq: by a number that no
 // option has.
 const nextServer = 255
 
-// options that have a name in dnsmasq's configuration, which is what users of the API give, or a form.
-var known = []struct {
-	code byte
-	name string
-	form form
-}{
+// extraNames are the options of DHCPv4.
+var extraNames = newVocabulary("DHCP", "ipxe", appendValue, []option[byte]{
 	{1, "netmask", address}, {2, "time-offset", number32}, {3, "router", addresses}, {4, "time-server", addresses},
 	{6, "dns-server", addresses}, {7, "log-server", addresses}, {9, "lpr-server", addresses}, {12, "hostname", text},
 	{13, "boot-file-size", number16}, {15, "domain-name", text}, {16, "swap-server", addresses}, {17, "root-path", text},
@@ -59,98 +37,22 @@ var known = []struct {
 	{119, "domain-search", domains}, {120, "sip-server", free}, {121, "classless-static-route", routes}, {125, "vendor-id-encap", free},
 	{150, "tftp-server-address", addresses}, {210, "path-prefix", text}, {249, "classless-static-route-ms", routes},
 	{nextServer, "server-ip-address", address},
-}
-
-var (
-	codeOf = map[string]byte{}
-	formOf [256]form
-)
-
-func init() {
-	for _, k := range known {
-		codeOf[k.name] = k.code
-		formOf[k.code] = k.form
-	}
-}
-
-// condition says which clients an entry of extra_dhcp_opts is for. As in dnsmasq's configuration it goes
-// before the option, "tag:ipxe,67" or "tag:!ipxe,67", so that firmware is told to load iPXE, and iPXE what
-// to load then.
-type condition struct {
-	ipxe, notIPXE bool // only for clients that are iPXE, or are not
-}
-
-// cutConditions reads the conditions in front of a name; ipxe is what iPXE's tag is called. ok is false if
-// there are others.
-func cutConditions(name, ipxe string) (c condition, rest string, ok bool) {
-	for {
-		tagged, has := strings.CutPrefix(name, "tag:")
-		if !has {
-			return c, name, true
-		}
-		var tag string
-		switch tag, name, _ = strings.Cut(tagged, ","); tag {
-		case ipxe:
-			c.ipxe = true
-		case "!" + ipxe:
-			c.notIPXE = true
-		default:
-			return c, "", false
-		}
-	}
-}
-
-// conditional says whether there is a condition: such an entry goes before one without.
-func (c condition) conditional() bool { return c.ipxe || c.notIPXE }
-
-// isFor says whether a client fulfils the conditions.
-func (c condition) isFor(ipxe bool) bool { return !(c.ipxe && !ipxe || c.notIPXE && ipxe) }
-
-// extraName is the name of an entry of extra_dhcp_opts: an option's name or number, behind conditions.
-type extraName struct {
-	code byte
-	condition
-}
-
-// parseName reads a name; ok is false if there is no such option, or if it is not for a user to give.
-func parseName(name string) (n extraName, ok bool) {
-	if n.condition, name, ok = cutConditions(name, "ipxe"); !ok {
-		return n, false
-	}
-	if n.code, ok = codeOf[name]; !ok {
-		number, err := strconv.ParseUint(name, 10, 8)
-		if err != nil || number == optPad {
-			return n, false
-		}
-		n.code = byte(number)
-	}
-	return n, formOf[n.code] != refused
-}
+})
 
 // CheckExtraOption says why an entry of a port's extra_dhcp_opts cannot be sent. An empty value is well: it
 // keeps the option from being sent.
 func CheckExtraOption(o model.ExtraDHCPOpt) error {
 	if o.IPVersion == 6 {
-		return checkV6Option(o)
+		return v6ExtraNames.check(o)
 	}
-	name, ok := parseName(o.Name)
-	if !ok {
-		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCP option that can be given; tag:ipxe, or tag:!ipxe, may go before it", o.Name)
-	}
-	if o.Value == "" {
-		return nil
-	}
-	if _, err := appendValue(nil, formOf[name.code], o.Value); err != nil {
-		return fmt.Errorf("extra_dhcp_opts: %s: %w", o.Name, err)
-	}
-	return nil
+	return extraNames.check(o)
 }
 
 // replacedBy is the set of options that extra_dhcp_opts give this client, or forbid with an empty value.
 // Routes for one kind of client stand for both.
 func replacedBy(extra []model.ExtraDHCPOpt, r *request) (c codes) {
 	for _, e := range extra {
-		if n, ok := parseName(e.Name); ok && e.IPVersion != 6 && n.isFor(r.ipxe) {
+		if n, ok := extraNames.parse(e.Name); ok && e.IPVersion != 6 && n.isFor(r.ipxe) {
 			c.add(n.code)
 			if n.code == optRoutes {
 				c.add(optRoutesMS)
@@ -168,7 +70,7 @@ func (o *options) extra(extra []model.ExtraDHCPOpt, r *request, start int) {
 			if e.IPVersion == 6 {
 				continue
 			}
-			n, ok := parseName(e.Name)
+			n, ok := extraNames.parse(e.Name)
 			switch {
 			case !ok && !conditional:
 				o.omitted++
@@ -198,7 +100,7 @@ func (o *options) give(code byte, value string, start int) {
 		if code == optBootfile && len(value) < atCookie-atFile {
 			copy(message[atFile:], value) // where firmware looks for it
 		}
-		o.value(code, formOf[code], value)
+		o.value(code, extraNames.forms[code], value)
 	}
 }
 
@@ -239,7 +141,7 @@ func appendValue(b []byte, f form, value string) ([]byte, error) {
 	case domains:
 		return appendDomains(b, value)
 	}
-	if v, err := hex.DecodeString(strings.ReplaceAll(value, ":", "")); err == nil && len(v) > 1 && len(value) == 3*len(v)-1 {
+	if v, ok := pairsOfDigits(value); ok {
 		return append(b, v...), nil
 	}
 	if v, err := appendAddresses(b, value); err == nil {

@@ -2,10 +2,8 @@ package dhcp
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/tunbridge/tunbridge/api/model"
@@ -17,12 +15,8 @@ const (
 	bootParameters                           // texts, as in RFC 5970 section 3.2
 )
 
-// v6Known are the options that have a name in dnsmasq's configuration, or a form.
-var v6Known = []struct {
-	code uint16
-	name string
-	form form
-}{
+// v6ExtraNames are the options of DHCPv6.
+var v6ExtraNames = newVocabulary("DHCPv6", "ipxe6", appendV6Value, []option[uint16]{
 	{v6OptClientID, "client-id", refused}, {v6OptServerID, "server-id", refused}, {v6OptIANA, "ia-na", refused}, {v6OptIATA, "ia-ta", refused},
 	{v6OptAddress, "iaaddr", refused}, {v6OptWanted, "oro", refused}, {v6OptPreference, "preference", refused}, {8, "elapsed-time", refused},
 	{9, "relay-message", refused}, {11, "authentication", refused}, {12, "unicast", refused}, {v6OptStatus, "status", refused},
@@ -33,40 +27,7 @@ var v6Known = []struct {
 	{31, "sntp-server", addresses}, {v6OptRefreshTime, "information-refresh-time", refused}, {v6OptFQDN, "FQDN", refused}, {41, "posix-timezone", text},
 	{42, "tzdb-timezone", text}, {56, "ntp-server", timeServers}, {59, "bootfile-url", text}, {60, "bootfile-param", bootParameters},
 	{82, "sol-max-rt", number32}, {83, "inf-max-rt", number32}, {103, "captive-portal", text},
-}
-
-var (
-	v6CodeOf = map[string]uint16{}
-	v6Forms  = map[uint16]form{} // free is that of all others
-)
-
-func init() {
-	for _, k := range v6Known {
-		v6CodeOf[k.name] = k.code
-		v6Forms[k.code] = k.form
-	}
-}
-
-// v6ExtraName is extraName for options of DHCPv6.
-type v6ExtraName struct {
-	code uint16
-	condition
-}
-
-// parseV6Name reads a name; ok is false if there is no such option, or if it is not for a user to give.
-func parseV6Name(name string) (n v6ExtraName, ok bool) {
-	if n.condition, name, ok = cutConditions(name, "ipxe6"); !ok {
-		return n, false
-	}
-	if n.code, ok = v6CodeOf[name]; !ok {
-		number, err := strconv.ParseUint(name, 10, 16)
-		if err != nil || number == 0 {
-			return n, false
-		}
-		n.code = uint16(number)
-	}
-	return n, v6Forms[n.code] != refused
-}
+})
 
 // v6Chosen is which entry of extra_dhcp_opts is the client's for an option; -1: none.
 func v6Chosen(extra []model.ExtraDHCPOpt, code uint16, r *v6Request) int {
@@ -75,7 +36,7 @@ func v6Chosen(extra []model.ExtraDHCPOpt, code uint16, r *v6Request) int {
 		if e.IPVersion != 6 {
 			continue
 		}
-		switch n, ok := parseV6Name(e.Name); {
+		switch n, ok := v6ExtraNames.parse(e.Name); {
 		case !ok || n.code != code || !n.isFor(r.ipxe):
 		case n.conditional():
 			return i
@@ -84,21 +45,6 @@ func v6Chosen(extra []model.ExtraDHCPOpt, code uint16, r *v6Request) int {
 		}
 	}
 	return chosen
-}
-
-// checkV6Option is CheckExtraOption for options of DHCPv6.
-func checkV6Option(o model.ExtraDHCPOpt) error {
-	name, ok := parseV6Name(o.Name)
-	if !ok {
-		return fmt.Errorf("extra_dhcp_opts: %q is not the name or number of a DHCPv6 option that can be given; tag:ipxe6, or tag:!ipxe6, may go before it", o.Name)
-	}
-	if o.Value == "" {
-		return nil
-	}
-	if _, err := appendV6Value(nil, v6Forms[name.code], o.Value); err != nil {
-		return fmt.Errorf("extra_dhcp_opts: %s: %w", o.Name, err)
-	}
-	return nil
 }
 
 // appendV6Value encodes the text of a value.
@@ -124,17 +70,6 @@ func appendV6Value(b []byte, f form, value string) ([]byte, error) {
 		return v, nil
 	}
 	return appendText(b, value)
-}
-
-// pairsOfDigits reads bytes given as 01:ab:…, of two hexadecimal digits each.
-func pairsOfDigits(value string) ([]byte, bool) {
-	for i := 2; i < len(value); i += 3 {
-		if value[i] != ':' {
-			return nil, false
-		}
-	}
-	b, err := hex.DecodeString(strings.ReplaceAll(value, ":", ""))
-	return b, err == nil && len(b) > 1 && len(value) == 3*len(b)-1
 }
 
 // parseV6Address reads an address, which may be in brackets as dnsmasq has them.

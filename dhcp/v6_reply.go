@@ -349,13 +349,13 @@ func (o *v6Options) extra(extra []model.ExtraDHCPOpt, r *v6Request) {
 		if e.IPVersion != 6 || e.Value == "" {
 			continue
 		}
-		n, ok := parseV6Name(e.Name)
+		n, ok := v6ExtraNames.parse(e.Name)
 		switch {
 		case !ok:
 			o.omitted++
 		case r.wants(n.code) && v6Chosen(extra, n.code, r) == i:
 			at := o.open(n.code)
-			b, err := appendV6Value(o.b, v6Forms[n.code], e.Value)
+			b, err := appendV6Value(o.b, v6ExtraNames.forms[n.code], e.Value)
 			if err != nil {
 				o.b = o.b[:at]
 				o.omitted++

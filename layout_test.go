@@ -41,6 +41,7 @@ var only = map[string][]string{
 	"test/nova":         {},
 	"test/demo":         {"test/testbed", "controller/inspect"},
 	"cmd/tunbridge/cli": {"controller/inspect", "flows/..."},
+	"flows/eval":        {"flows", "flows/openflow"},
 	"flows/l2":          feature,
 	"l2pop":             feature,
 	"dhcp":              feature,
@@ -51,7 +52,7 @@ var only = map[string][]string{
 var feature = []string{"flows", "flows/openflow", "api/model"}
 
 // decoders read bytes that others wrote, so they are fuzzed.
-var decoders = []string{"flows/openflow", "ovsdb", "api/model", "dhcp", "metadata", "probe"}
+var decoders = []string{"flows/openflow", "flows/eval", "ovsdb", "api/model", "dhcp", "metadata", "probe"}
 
 type pkg struct {
 	ImportPath   string

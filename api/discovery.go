@@ -33,6 +33,15 @@ func getVersions(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// getHealth is what Neutron answers to load balancers: that it runs. Health says more, elsewhere.
+func getHealth(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, struct {
+		Detailed bool     `json:"detailed"`
+		Reasons  []string `json:"reasons"`
+	}{Reasons: []string{"OK"}})
+	return nil
+}
+
 func getResources(w http.ResponseWriter, r *http.Request) error {
 	type entry struct {
 		Name       string `json:"name"`

@@ -214,7 +214,7 @@ func (s *Server) Policy() []PolicyRow {
 	var table []PolicyRow
 	listed := make(map[*model.Schema]bool)
 	for _, r := range s.routes {
-		if r.Name == "" || r.Name == routeVersions {
+		if r.Name == "" || slices.Contains(openRoutes, r.Name) {
 			continue
 		}
 		if row := (PolicyRow{r.Name, r.Access}); !slices.Contains(table, row) {

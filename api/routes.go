@@ -26,16 +26,17 @@ type handler func(http.ResponseWriter, *http.Request) error
 // ServeHTTP makes a handler one of mux's; it is never called, since errors need an answer.
 func (handler) ServeHTTP(http.ResponseWriter, *http.Request) { panic("api: not served by mux") }
 
-// routeVersions is the one route that needs no authentication.
-const routeVersions = "get_versions"
+// openRoutes need no authentication: they tell everybody the same.
+var openRoutes = []string{"get_versions", "get_healthcheck"}
 
 // Routes are all operations, in the order of the documentation.
 func (s *Server) Routes() []Route { return s.routes }
 
 func (s *Server) declareRoutes() []Route {
 	routes := []Route{
-		{Name: routeVersions, Method: http.MethodGet, Path: "/", Access: AccessAny, serve: getVersions},
-		{Name: "get_resources", Method: http.MethodGet, Path: "/v2.0", Access: AccessAny, serve: getResources},
+		{Name: "get_versions", Method: http.MethodGet, Path: "/", Access: AccessAny, serve: getVersions},
+		{Name: "get_healthcheck", Method: http.MethodGet, Path: "/healthcheck", Access: AccessAny, serve: getHealth},
+		{Name: "get_resources", Method: http.MethodGet, Path: "/v2.0/", Access: AccessAny, serve: getResources},
 		{Name: "get_extensions", Method: http.MethodGet, Path: "/v2.0/extensions", Access: AccessAny, serve: listExtensions},
 		{Name: "get_extension", Method: http.MethodGet, Path: "/v2.0/extensions/{id}", Access: AccessAny, serve: showExtension},
 	}

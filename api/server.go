@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,7 +138,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(a, r.Body, maxBody)
-	if path := strings.TrimSuffix(r.URL.Path, "/"); path != "" {
+	if path := strings.TrimSuffix(r.URL.Path, "/"); path != "" && path != "/v2.0" { // which are something else without
 		r.URL.Path, r.URL.RawPath = strings.TrimSuffix(path, ".json"), ""
 	}
 	var noToken *unauthorized
@@ -161,7 +162,7 @@ func (s *Server) serve(w *answer, r *http.Request) error {
 	}
 	var match mux.RouteMatch
 	found := s.router.Match(r, &match)
-	open := found && match.MatchErr == nil && match.Route.GetName() == routeVersions
+	open := found && match.MatchErr == nil && slices.Contains(openRoutes, match.Route.GetName())
 	if !open {
 		caller, err := s.authenticate(r)
 		if err != nil {

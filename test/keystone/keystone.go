@@ -76,7 +76,7 @@ func Start(ctx context.Context, dir, network string) (*Server, error) {
 		return nil, err
 	}
 	if s.admin, err = s.SignIn(ctx, "admin", "admin"); err == nil {
-		err = s.offer(ctx, network)
+		err = errors.Join(s.Offer(ctx, "network", network), s.role(ctx, "service"))
 	}
 	if err != nil {
 		s.Stop()
@@ -219,23 +219,20 @@ func (s *Server) Environment(user, project string) []string {
 	}
 }
 
-// offer puts the network service into the catalog, and makes the role service.
-func (s *Server) offer(ctx context.Context, network string) error {
+// Offer puts a service of a type, such as network, into the catalog.
+func (s *Server) Offer(ctx context.Context, serviceType, url string) error {
 	var service struct {
 		Service struct{ ID string }
 	}
-	_, err := s.admin.Post(ctx, s.admin.ServiceURL("services"), map[string]any{"service": map[string]any{"type": "network", "name": "neutron"}},
+	_, err := s.admin.Post(ctx, s.admin.ServiceURL("services"), map[string]any{"service": map[string]any{"type": serviceType, "name": serviceType}},
 		&service, &gophercloud.RequestOpts{OkCodes: []int{http.StatusCreated}})
 	if err != nil {
 		return err
 	}
 	_, err = s.admin.Post(ctx, s.admin.ServiceURL("endpoints"), map[string]any{"endpoint": map[string]any{
-		"service_id": service.Service.ID, "interface": "public", "url": network, "region_id": "RegionOne",
+		"service_id": service.Service.ID, "interface": "public", "url": url, "region_id": "RegionOne",
 	}}, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusCreated}})
-	if err != nil {
-		return err
-	}
-	return s.role(ctx, "service")
+	return err
 }
 
 // role makes a role, if there is none of that name.
@@ -287,4 +284,15 @@ func (s *Server) Grant(ctx context.Context, user, role, project string) error {
 // Revoke ends a token.
 func (s *Server) Revoke(ctx context.Context, token string) error {
 	return tokens.Revoke(ctx, s.admin, token).Err
+}
+
+// Roles are those that a token stands for. An error of gophercloud's with the code 404 is that it is not
+// good, or no longer.
+func (s *Server) Roles(ctx context.Context, token string) ([]string, error) {
+	found, err := tokens.Get(ctx, s.admin, token).ExtractRoles()
+	var names []string
+	for _, r := range found {
+		names = append(names, r.Name)
+	}
+	return names, err
 }

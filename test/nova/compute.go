@@ -28,6 +28,8 @@ type Event struct {
 type compute struct {
 	// OnEvent is called before an event is answered.
 	OnEvent func(Event)
+	// Validate says with which status a request with a token is refused; 0 is not at all, nil asks for none.
+	Validate func(token string) (refused int)
 
 	mu        sync.Mutex
 	away      bool
@@ -74,6 +76,12 @@ func (c *compute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodPost || r.URL.Path != "/v2.1/os-server-external-events":
 		w.WriteHeader(http.StatusNotFound)
 		return
+	}
+	if c.Validate != nil {
+		if refused := c.Validate(r.Header.Get("X-Auth-Token")); refused != 0 {
+			w.WriteHeader(refused)
+			return
+		}
 	}
 	var body struct{ Events []Event }
 	text, err := io.ReadAll(r.Body)

@@ -37,7 +37,7 @@ func (n *Nova) PrepareMigration(ctx context.Context, i *Instance, to string) err
 	for at, nic := range i.NICs {
 		var made struct{ Binding Binding }
 		body := object{"binding": object{"host": to, "vnic_type": "normal", "profile": object{}}}
-		if err := n.request(ctx, http.MethodPost, "ports/"+nic.Port+"/bindings", body, http.StatusCreated, &made); err != nil {
+		if err := n.request(ctx, Service, http.MethodPost, "ports/"+nic.Port+"/bindings", body, http.StatusCreated, &made); err != nil {
 			return err
 		}
 		if b := made.Binding; b.Host != to || b.Status != "INACTIVE" || b.VIFType != "ovs" {
@@ -61,14 +61,14 @@ func (n *Nova) PrepareMigration(ctx context.Context, i *Instance, to string) err
 func (n *Nova) ActivateMigration(ctx context.Context, i *Instance, to string) error {
 	for _, nic := range i.NICs {
 		var shown struct{ Binding Binding }
-		if err := n.get(ctx, "ports/"+nic.Port+"/bindings/"+to, &shown); err != nil {
+		if err := n.get(ctx, Service, "ports/"+nic.Port+"/bindings/"+to, &shown); err != nil {
 			return err
 		}
 		if shown.Binding.Status == "ACTIVE" {
 			continue
 		}
 		var active Binding
-		if err := n.request(ctx, http.MethodPut, "ports/"+nic.Port+"/bindings/"+to+"/activate", nil, http.StatusOK, &active); err != nil {
+		if err := n.request(ctx, Service, http.MethodPut, "ports/"+nic.Port+"/bindings/"+to+"/activate", nil, http.StatusOK, &active); err != nil {
 			return err
 		}
 		if active.Status != "ACTIVE" || active.Host != to {
@@ -86,7 +86,7 @@ func (n *Nova) FinishMigration(ctx context.Context, i *Instance, from string) er
 			return err
 		}
 		var p struct{ Port Port }
-		if err := n.get(ctx, "ports/"+nic.Port, &p); err != nil {
+		if err := n.get(ctx, Service, "ports/"+nic.Port, &p); err != nil {
 			return err
 		}
 		if to = p.Port.Host; to == from {
@@ -112,7 +112,7 @@ func (n *Nova) AbortMigration(ctx context.Context, i *Instance, to string) error
 
 func (n *Nova) dropBindings(ctx context.Context, i *Instance, host string) error {
 	for _, nic := range i.NICs {
-		err := n.request(ctx, http.MethodDelete, "ports/"+nic.Port+"/bindings/"+host, nil, http.StatusNoContent, nil)
+		err := n.request(ctx, Service, http.MethodDelete, "ports/"+nic.Port+"/bindings/"+host, nil, http.StatusNoContent, nil)
 		if r, ok := err.(*Refusal); err != nil && !(ok && r.Status == http.StatusNotFound) {
 			return err
 		}

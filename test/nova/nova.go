@@ -29,12 +29,22 @@ const Zone = "nova"
 type Nova struct {
 	Neutron string       // "http://127.0.0.1:9696"
 	HTTP    *http.Client // that reaches it
-	Plugger Plugger
+	// Authenticate puts tokens into a request of the caller's; nil for a Neutron that wants none.
+	Authenticate func(*http.Request, Caller) error
+	Plugger      Plugger
 	// PlugTimeout is vif_plugging_timeout.
 	PlugTimeout time.Duration
 
 	compute
 }
+
+// Caller is in whose name Nova asks.
+type Caller int
+
+const (
+	User    Caller = iota // with the token of who owns the instance, and Nova's own as X-Service-Token
+	Service               // with Nova's own token
+)
 
 // Plugger plugs VIFs on a host, as the compute agent there does.
 type Plugger interface {
@@ -47,6 +57,8 @@ type Instance struct {
 	ID, Project, Name string
 	Host              string
 	NICs              []*NIC
+
+	aliases []string // of Neutron's extensions, when it was scheduled
 }
 
 // NIC is a VIF as Nova's network info cache has it.
@@ -92,6 +104,7 @@ type Port struct {
 	VIFDetails   VIFDetails `json:"binding:vif_details"`
 	VNICType     string     `json:"binding:vnic_type"`
 	IPAllocation string     `json:"ip_allocation"`
+	DNSName      string     `json:"dns_name"`
 }
 
 // A Refusal is an answer of Neutron's with an error.
@@ -107,7 +120,7 @@ func (r *Refusal) Error() string {
 }
 
 // request makes one request. The answer must be of that status; an error has all that clients need.
-func (n *Nova) request(ctx context.Context, method, path string, body any, status int, answer any) error {
+func (n *Nova) request(ctx context.Context, as Caller, method, path string, body any, status int, answer any) error {
 	what := method + " " + path
 	var in io.Reader
 	if body != nil {
@@ -123,6 +136,11 @@ func (n *Nova) request(ctx context.Context, method, path string, body any, statu
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "python-neutronclient")
+	if n.Authenticate != nil {
+		if err := n.Authenticate(r, as); err != nil {
+			return fmt.Errorf("a token for %s: %w", what, err)
+		}
+	}
 	resp, err := n.HTTP.Do(r)
 	if err != nil {
 		return err
@@ -150,23 +168,23 @@ func (n *Nova) request(ctx context.Context, method, path string, body any, statu
 	return nil
 }
 
-func (n *Nova) get(ctx context.Context, path string, answer any) error {
-	return n.request(ctx, http.MethodGet, path, nil, http.StatusOK, answer)
+func (n *Nova) get(ctx context.Context, as Caller, path string, answer any) error {
+	return n.request(ctx, as, http.MethodGet, path, nil, http.StatusOK, answer)
 }
 
 type object = map[string]any
 
 // putPort changes a port.
-func (n *Nova) putPort(ctx context.Context, id string, change object) (*Port, error) {
+func (n *Nova) putPort(ctx context.Context, as Caller, id string, change object) (*Port, error) {
 	var changed struct{ Port Port }
-	err := n.request(ctx, http.MethodPut, "ports/"+id, object{"port": change}, http.StatusOK, &changed)
+	err := n.request(ctx, as, http.MethodPut, "ports/"+id, object{"port": change}, http.StatusOK, &changed)
 	return &changed.Port, err
 }
 
 // Extensions are the aliases that Neutron announces.
 func (n *Nova) extensions(ctx context.Context) ([]string, error) {
 	var list struct{ Extensions []struct{ Alias string } }
-	err := n.get(ctx, "extensions", &list)
+	err := n.get(ctx, Service, "extensions", &list)
 	var aliases []string
 	for _, e := range list.Extensions {
 		aliases = append(aliases, e.Alias)
@@ -177,7 +195,7 @@ func (n *Nova) extensions(ctx context.Context) ([]string, error) {
 // physical asks what the network is carried by.
 func (n *Nova) physical(ctx context.Context, network string) error {
 	var segments struct{ Network map[string]any }
-	if err := n.get(ctx, "networks/"+network+"?fields=segments", &segments); err != nil {
+	if err := n.get(ctx, Service, "networks/"+network+"?fields=segments", &segments); err != nil {
 		return err
 	}
 	if s, ok := segments.Network["segments"]; ok && s != nil {
@@ -188,7 +206,7 @@ func (n *Nova) physical(ctx context.Context, network string) error {
 			Type *string `json:"provider:network_type"`
 		}
 	}
-	if err := n.get(ctx, "networks/"+network+"?fields=provider:physical_network&fields=provider:network_type", &provider); err != nil {
+	if err := n.get(ctx, Service, "networks/"+network+"?fields=provider:physical_network&fields=provider:network_type", &provider); err != nil {
 		return err
 	}
 	if provider.Network.Type == nil {
@@ -206,10 +224,10 @@ type network struct {
 }
 
 // networks reads some by their ids.
-func (n *Nova) networks(ctx context.Context, ids ...string) (map[string]network, error) {
+func (n *Nova) networks(ctx context.Context, as Caller, ids ...string) (map[string]network, error) {
 	query := url.Values{"id": slices.Compact(slices.Sorted(slices.Values(ids)))}
 	var list struct{ Networks []network }
-	if err := n.get(ctx, "networks?"+query.Encode(), &list); err != nil {
+	if err := n.get(ctx, as, "networks?"+query.Encode(), &list); err != nil {
 		return nil, err
 	}
 	found := map[string]network{}
@@ -230,7 +248,7 @@ func (n *Nova) networks(ctx context.Context, ids ...string) (map[string]network,
 // refresh reads the network info cache of an instance anew, with all the requests that takes.
 func (n *Nova) refresh(ctx context.Context, i *Instance) error {
 	var list struct{ Ports []Port }
-	if err := n.get(ctx, "ports?tenant_id="+url.QueryEscape(i.Project)+"&device_id="+i.ID, &list); err != nil {
+	if err := n.get(ctx, Service, "ports?tenant_id="+url.QueryEscape(i.Project)+"&device_id="+i.ID, &list); err != nil {
 		return err
 	}
 	ours := map[string]bool{}
@@ -246,14 +264,14 @@ func (n *Nova) refresh(ctx context.Context, i *Instance) error {
 	for _, p := range list.Ports {
 		ids = append(ids, p.Network)
 	}
-	networks, err := n.networks(ctx, ids...)
+	networks, err := n.networks(ctx, Service, ids...)
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(list.Ports, func(a, b Port) int { return strings.Compare(rank(was, a.ID), rank(was, b.ID)) })
 	for _, p := range list.Ports {
 		for _, f := range p.FixedIPs {
-			err := n.request(ctx, http.MethodGet, "floatingips?fixed_ip_address="+url.QueryEscape(f.Address)+"&port_id="+p.ID, nil, http.StatusOK, nil)
+			err := n.request(ctx, Service, http.MethodGet, "floatingips?fixed_ip_address="+url.QueryEscape(f.Address)+"&port_id="+p.ID, nil, http.StatusOK, nil)
 			if r, ok := err.(*Refusal); err != nil && !(ok && r.Status == http.StatusNotFound) { // no L3 here
 				return err
 			}
@@ -263,14 +281,14 @@ func (n *Nova) refresh(ctx context.Context, i *Instance) error {
 					EnableDHCP *bool  `json:"enable_dhcp"`
 				}
 			}
-			if err := n.get(ctx, "subnets?id="+f.Subnet, &subnets); err != nil {
+			if err := n.get(ctx, Service, "subnets?id="+f.Subnet, &subnets); err != nil {
 				return err
 			}
 			if len(subnets.Subnets) != 1 || subnets.Subnets[0].CIDR == "" || subnets.Subnets[0].EnableDHCP == nil {
 				return fmt.Errorf("subnet %s of port %s is shown as %+v", f.Subnet, p.ID, subnets)
 			}
 			var dhcp struct{ Ports []Port }
-			if err := n.get(ctx, "ports?network_id="+p.Network+"&device_owner=network:dhcp", &dhcp); err != nil {
+			if err := n.get(ctx, Service, "ports?network_id="+p.Network+"&device_owner=network:dhcp", &dhcp); err != nil {
 				return err
 			}
 			if *subnets.Subnets[0].EnableDHCP && (len(dhcp.Ports) != 1 || len(dhcp.Ports[0].FixedIPs) == 0) {

@@ -60,37 +60,37 @@ func (n *Nova) AttachNetwork(ctx context.Context, i *Instance, network string) e
 // schedule is what nova-api asks before it lets an instance be built.
 func (n *Nova) schedule(ctx context.Context, i *Instance, host, network string) error {
 	n.Know(i)
-	if _, err := n.networks(ctx, network); err != nil {
+	if _, err := n.networks(ctx, User, network); err != nil {
 		return err
 	}
 	var quota struct {
 		Quota struct{ Port *int }
 	}
-	if err := n.get(ctx, "quotas/"+url.PathEscape(i.Project), &quota); err != nil {
+	if err := n.get(ctx, User, "quotas/"+url.PathEscape(i.Project), &quota); err != nil {
 		return err
 	}
 	if quota.Quota.Port == nil {
 		return fmt.Errorf("the quota of project %s does not tell how many ports it may have", i.Project)
 	}
 	var has struct{ Ports []struct{ ID string } }
-	if err := n.get(ctx, "ports?tenant_id="+url.QueryEscape(i.Project)+"&fields=id", &has); err != nil {
+	if err := n.get(ctx, User, "ports?tenant_id="+url.QueryEscape(i.Project)+"&fields=id", &has); err != nil {
 		return err
 	}
 	if *quota.Quota.Port >= 0 && len(has.Ports) >= *quota.Quota.Port {
 		return fmt.Errorf("project %s has %d of %d ports", i.Project, len(has.Ports), *quota.Quota.Port)
 	}
-	aliases, err := n.extensions(ctx)
-	if err != nil {
+	var err error
+	if i.aliases, err = n.extensions(ctx); err != nil {
 		return err
 	}
-	if !slices.Contains(aliases, "binding-extended") {
-		return fmt.Errorf("binding-extended is not announced, but %s", strings.Join(aliases, ", "))
+	if !slices.Contains(i.aliases, "binding-extended") {
+		return fmt.Errorf("binding-extended is not announced, but %s", strings.Join(i.aliases, ", "))
 	}
 	if err := n.physical(ctx, network); err != nil {
 		return err
 	}
 	var before struct{ Ports []Port }
-	if err := n.get(ctx, "ports?device_id="+i.ID, &before); err != nil {
+	if err := n.get(ctx, User, "ports?device_id="+i.ID, &before); err != nil {
 		return err
 	}
 	i.Host = host
@@ -99,7 +99,7 @@ func (n *Nova) schedule(ctx context.Context, i *Instance, host, network string) 
 
 // createPort makes a port for an instance: Nova has no host for it yet.
 func (n *Nova) createPort(ctx context.Context, i *Instance, network string) (*Port, error) {
-	networks, err := n.networks(ctx, network)
+	networks, err := n.networks(ctx, User, network)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +108,10 @@ func (n *Nova) createPort(ctx context.Context, i *Instance, network string) (*Po
 	}
 	var made struct{ Port Port }
 	body := object{"port": object{"device_id": i.ID, "network_id": network, "admin_state_up": true, "tenant_id": i.Project}}
-	if err := n.request(ctx, http.MethodPost, "ports", body, http.StatusCreated, &made); err != nil {
+	if err := n.request(ctx, User, http.MethodPost, "ports", body, http.StatusCreated, &made); err != nil {
 		return nil, err
 	}
-	if p := made.Port; p.ID == "" || p.MAC == "" || p.Status != "DOWN" || p.VIFType != "unbound" || len(p.FixedIPs) == 0 {
+	if p := made.Port; p.ID == "" || p.MAC == "" || p.Status != "DOWN" || p.VIFType != "" && p.VIFType != "unbound" || len(p.FixedIPs) == 0 {
 		return nil, fmt.Errorf("port made for instance %s: %+v", i.Name, p)
 	}
 	return &made.Port, nil
@@ -120,7 +120,7 @@ func (n *Nova) createPort(ctx context.Context, i *Instance, network string) (*Po
 // checkPort looks whether an instance may have a port.
 func (n *Nova) checkPort(ctx context.Context, i *Instance, id string) (*Port, error) {
 	var shown struct{ Port Port }
-	if err := n.get(ctx, "ports/"+id, &shown); err != nil {
+	if err := n.get(ctx, User, "ports/"+id, &shown); err != nil {
 		return nil, err
 	}
 	p := shown.Port
@@ -135,7 +135,7 @@ func (n *Nova) checkPort(ctx context.Context, i *Instance, id string) (*Port, er
 		return nil, fmt.Errorf("port %s: binding failed", id)
 	}
 	var special struct{ Port map[string]any }
-	if err := n.get(ctx, "ports/"+id+"?fields=binding:vnic_type&fields=binding:profile&fields=network_id&fields=resource_request&fields=numa_affinity_policy&fields=device_profile", &special); err != nil {
+	if err := n.get(ctx, Service, "ports/"+id+"?fields=binding:vnic_type&fields=binding:profile&fields=network_id&fields=resource_request&fields=numa_affinity_policy&fields=device_profile", &special); err != nil {
 		return nil, err
 	}
 	if special.Port["binding:vnic_type"] != "normal" || special.Port["network_id"] != p.Network {
@@ -162,9 +162,17 @@ func (n *Nova) attach(ctx context.Context, i *Instance, p *Port, ours bool) erro
 
 // bind binds a port; the answer must say how to plug it.
 func (n *Nova) bind(ctx context.Context, i *Instance, port, host string) (*Port, error) {
-	bound, err := n.putPort(ctx, port, object{"device_id": i.ID, "device_owner": "compute:" + Zone, "binding:host_id": host})
+	change := object{"device_id": i.ID, "device_owner": "compute:" + Zone, "binding:host_id": host}
+	names := slices.Contains(i.aliases, "dns-integration")
+	if names {
+		change["dns_name"] = i.Name
+	}
+	bound, err := n.putPort(ctx, Service, port, change)
 	if err != nil {
 		return nil, err
+	}
+	if names && bound.DNSName != i.Name {
+		return nil, fmt.Errorf("port %s is named %q, not %s", port, bound.DNSName, i.Name)
 	}
 	if bound.VIFType != "ovs" || bound.Host != host {
 		return nil, fmt.Errorf("port %s was bound to %s and is of vif_type %s on %q: PortBindingFailed", port, host, bound.VIFType, bound.Host)
@@ -209,14 +217,14 @@ func (n *Nova) AddFixedIP(ctx context.Context, i *Instance, port string) (addres
 	if err != nil {
 		return "", err
 	}
-	if err := n.get(ctx, "subnets?network_id="+nic.Network, nil); err != nil {
+	if err := n.get(ctx, User, "subnets?network_id="+nic.Network, nil); err != nil {
 		return "", err
 	}
-	if err := n.get(ctx, "ports?device_id="+i.ID+"&device_owner=compute:"+Zone+"&network_id="+nic.Network, nil); err != nil {
+	if err := n.get(ctx, User, "ports?device_id="+i.ID+"&device_owner=compute:"+Zone+"&network_id="+nic.Network, nil); err != nil {
 		return "", err
 	}
 	has := nic.Addresses
-	changed, err := n.putPort(ctx, port, object{"fixed_ips": append(slices.Clone(has), FixedIP{Subnet: has[0].Subnet})})
+	changed, err := n.putPort(ctx, User, port, object{"fixed_ips": append(slices.Clone(has), FixedIP{Subnet: has[0].Subnet})})
 	if err != nil {
 		return "", err
 	}
@@ -234,7 +242,7 @@ func (n *Nova) AddFixedIP(ctx context.Context, i *Instance, port string) (addres
 // RemoveFixedIP takes an address away.
 func (n *Nova) RemoveFixedIP(ctx context.Context, i *Instance, address string) error {
 	var found struct{ Ports []Port }
-	if err := n.get(ctx, "ports?device_id="+i.ID+"&device_owner=compute:"+Zone+"&fixed_ips="+url.QueryEscape("ip_address="+address), &found); err != nil {
+	if err := n.get(ctx, User, "ports?device_id="+i.ID+"&device_owner=compute:"+Zone+"&fixed_ips="+url.QueryEscape("ip_address="+address), &found); err != nil {
 		return err
 	}
 	if len(found.Ports) != 1 {
@@ -242,7 +250,7 @@ func (n *Nova) RemoveFixedIP(ctx context.Context, i *Instance, address string) e
 	}
 	p := found.Ports[0]
 	stay := slices.DeleteFunc(slices.Clone(p.FixedIPs), func(f FixedIP) bool { return f.Address == address })
-	changed, err := n.putPort(ctx, p.ID, object{"fixed_ips": stay})
+	changed, err := n.putPort(ctx, User, p.ID, object{"fixed_ips": stay})
 	if err != nil {
 		return err
 	}
@@ -271,15 +279,15 @@ func (n *Nova) Detach(ctx context.Context, i *Instance, port string) error {
 // release deletes a port that Nova made, or gives another back.
 func (n *Nova) release(ctx context.Context, nic *NIC) error {
 	if nic.Ours {
-		return n.request(ctx, http.MethodDelete, "ports/"+nic.Port, nil, http.StatusNoContent, nil)
+		return n.request(ctx, User, http.MethodDelete, "ports/"+nic.Port, nil, http.StatusNoContent, nil)
 	}
-	if err := n.get(ctx, "ports/"+nic.Port+"?fields=binding:profile&fields=network_id", nil); err != nil {
+	if err := n.get(ctx, User, "ports/"+nic.Port+"?fields=binding:profile&fields=network_id", nil); err != nil {
 		return err
 	}
-	if err := n.get(ctx, "networks/"+nic.Network+"?fields=dns_domain", nil); err != nil {
+	if err := n.get(ctx, User, "networks/"+nic.Network+"?fields=dns_domain", nil); err != nil {
 		return err
 	}
-	p, err := n.putPort(ctx, nic.Port, object{"device_id": "", "device_owner": "", "binding:host_id": nil, "binding:profile": object{}, "dns_name": ""})
+	p, err := n.putPort(ctx, Service, nic.Port, object{"device_id": "", "device_owner": "", "binding:host_id": nil, "binding:profile": object{}, "dns_name": ""})
 	if err != nil {
 		return err
 	}
@@ -291,7 +299,7 @@ func (n *Nova) release(ctx context.Context, nic *NIC) error {
 
 // Delete ends an instance.
 func (n *Nova) Delete(ctx context.Context, i *Instance) error {
-	if err := n.get(ctx, "ports?device_id="+i.ID, nil); err != nil {
+	if err := n.get(ctx, User, "ports?device_id="+i.ID, nil); err != nil {
 		return err
 	}
 	for _, nic := range i.NICs {

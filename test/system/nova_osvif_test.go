@@ -87,6 +87,7 @@ func deployComputes(t *testing.T, settings map[string]map[string]any) *computes 
 	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--vlan-ranges=" + physical + ":100:199"}
 	c := &computes{cloud: addNova(t, d, address+":8774"), hosts: map[string]*testbed.Host{}, osvif: map[string]*nova.OSVIF{}, guests: map[string]*testbed.VM{}}
 	c.nova.Plugger = c
+	d.flags = append(d.flags, "--nova-url", c.url)
 	d.serve()
 	for _, h := range hosts {
 		c.hosts[h.Name] = h

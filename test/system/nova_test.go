@@ -22,6 +22,7 @@ import (
 type cloud struct {
 	*deployment
 	nova *nova.Nova
+	url  string   // of its compute API
 	last sync.Map // port → *testbed.Switch that its VIF was plugged into last
 
 	mu      sync.Mutex
@@ -43,7 +44,7 @@ func addNova(t *testing.T, d *deployment, address string) *cloud {
 	server.Listener = listener
 	server.Start()
 	t.Cleanup(server.Close)
-	d.flags = append(d.flags, "--nova-url", server.URL+"/v2.1")
+	c.url = server.URL + "/v2.1"
 	return c
 }
 
@@ -67,17 +68,31 @@ func (t *taps) Unplug(host string, i *nova.Instance, nic *nova.NIC) error {
 	return t.hosts[host].UnplugVIF(vifOf(i, nic))
 }
 
+// addTaps is addNova with cheap hosts.
+func addTaps(t *testing.T, d *deployment) *taps {
+	t.Helper()
+	c := &taps{cloud: addNova(t, d, "127.0.0.1:0"), hosts: map[string]*testbed.CheapHost{}}
+	c.nova.Plugger = c
+	return c
+}
+
 // deployCloud is a controller with a Nova and cheap hosts.
 func deployCloud(t *testing.T, hosts ...string) *taps {
 	t.Helper()
 	d := prepare(t)
-	c := &taps{cloud: addNova(t, d, "127.0.0.1:0"), hosts: map[string]*testbed.CheapHost{}}
-	c.nova.Plugger = c
-	d.serve()
-	for _, h := range d.addHosts(hosts...) {
-		c.hosts[h.Name] = h
-	}
+	c := addTaps(t, d)
+	d.flags = append(d.flags, "--nova-url", c.url)
+	c.start(hosts...)
 	return c
+}
+
+// start starts the controller, then hosts.
+func (t *taps) start(hosts ...string) {
+	t.t.Helper()
+	t.serve()
+	for _, h := range t.addHosts(hosts...) {
+		t.hosts[h.Name] = h
+	}
 }
 
 // witness looks at the switch in the moment in which Nova hears that a port is plugged.

@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 # Property tests draw the same cases every time, but for `make soak`.
 export RAPID_SEED ?= 1
 
-.PHONY: build demo test check system fuzz bench soak deps
+.PHONY: build demo test check system guest fuzz bench soak deps
 
 build: ## the one binary, bin/tunbridge
 	go build -trimpath -o bin/tunbridge ./cmd/tunbridge
@@ -23,10 +23,14 @@ test: deps ## every test; those that need root only as root
 system: deps ## the tests with namespaces and real traffic; needs root, nothing is skipped
 	CI=true go run ./test/report -count=1 -timeout 10m ./test/...
 
+guest: deps ## a machine with a kernel of its own, which QEMU emulates; needs root
+	@./scripts/deps guest
+	CI=true go run ./test/report -tags guest -count=1 -run TestQEMU ./test/system
+
 check: ## format, vet, static analysis, layout
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted: $$files"; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet -tags guest ./...
+	go run $(STATICCHECK) -tags guest ./...
 	go test -count=1 .
 
 fuzz: ## every fuzz target for FUZZTIME
@@ -40,8 +44,9 @@ bench: deps build ## benchmarks of packages, then of the whole
 soak: export RAPID_SEED = 0
 soak: export TUNBRIDGE_SOAK = 1
 soak: deps ## an hour or more of the same
+	@./scripts/deps guest
 	./scripts/fuzz 5m
-	CI=true go run ./test/report -count=20 -timeout 3h ./test/...
+	CI=true go run ./test/report -tags guest -count=20 -timeout 3h ./test/...
 
 deps: ## the Debian packages that demo and tests run
 	@./scripts/deps

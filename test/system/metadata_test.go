@@ -69,27 +69,35 @@ func (m *machine) curl(arg ...string) (status string, body string, err error) {
 
 const metadataIPv4, metadataIPv6 = "http://169.254.169.254", "http://[fe80::a9fe:a9fe%25eth0]"
 
+// deployReal starts a controller where hosts with real devices reach it, and one of these hosts, enrolled.
+func deployReal(t *testing.T, flags ...string) (*deployment, *testbed.Host) {
+	t.Helper()
+	d := prepare(t)
+	host, err := d.bed.AddHost("compute01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.place(d.bed.Underlay)
+	address := testbed.ManagementAddr.String()
+	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
+	d.flags = append(flags, "--insecure")
+	d.serve()
+	if err := host.Enroll("tcp:"+d.ovsdb, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.Vsctl("set", "Manager", "tcp:"+d.ovsdb, "max_backoff=1000"); err != nil {
+		t.Fatal(err)
+	}
+	d.quiet(host.Name)
+	return d, host
+}
+
 // Machines of two networks with the same addresses read their metadata, from what is kept with their
 // ports and then from Nova: over IPv4 and IPv6, by way of the route that DHCP gives and on the link.
 func TestMetadata(t *testing.T) {
 	testbed.RequireRoot(t)
 	t.Parallel()
-	d := prepare(t)
-	hosts, err := d.bed.AddHosts("compute01")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.place(d.bed.Underlay)
-	d.api, d.ovsdb, d.openflow = testbed.ManagementAddr.String()+":9696", testbed.ManagementAddr.String()+":6640", testbed.ManagementAddr.String()+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU-50)}
-	d.serve()
-	if err := hosts[0].Enroll("tcp:"+d.ovsdb, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := hosts[0].Vsctl("set", "Manager", "tcp:"+d.ovsdb, "max_backoff=1000"); err != nil {
-		t.Fatal(err)
-	}
-	d.quiet("compute01")
+	d, host := deployReal(t, fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU-50))
 
 	var machines []*machine
 	for i, name := range []string{"blue", "red"} {
@@ -101,9 +109,11 @@ func TestMetadata(t *testing.T) {
 			"fixed_ips":          []object{{"ip_address": "10.0.0.5"}},
 			"tunbridge:metadata": object{"hostname": name, "public_keys": object{"me": m.key}, "user_data": base64.StdEncoding.EncodeToString([]byte(m.userData))}}}, &made)
 		m.port = &made.Port
-		if m.VM, err = hosts[0].AddVM("vm-"+name, m.port.vif()); err != nil {
+		vm, err := host.AddVM("vm-"+name, m.port.vif())
+		if err != nil {
 			t.Fatal(err)
 		}
+		m.VM = vm
 		machines = append(machines, m)
 	}
 	d.become("ACTIVE", machines[0].port, machines[1].port)

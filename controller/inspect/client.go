@@ -62,10 +62,19 @@ func (c *Client) Diff(ctx context.Context, host string) (Diff, error) {
 }
 
 func get[T any](ctx context.Context, c *Client, path ...string) (answer T, err error) {
+	return ask[T](ctx, c, nil, path...)
+}
+
+// ask is get with a query.
+func ask[T any](ctx context.Context, c *Client, query url.Values, path ...string) (answer T, err error) {
 	for i := range path {
 		path[i] = url.PathEscape(path[i])
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/"+strings.Join(path, "/"), nil)
+	address := c.base + "/v1/" + strings.Join(path, "/")
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return answer, err
 	}

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -84,9 +85,12 @@ func (b *Bridge) port(want func(Port) bool) (found Port, ok bool) {
 
 // Fabric is what lies between hosts. Run asks it for each frame that leaves one.
 type Fabric interface {
-	// Peer is the host at the other end of a tunnel. The error says why a frame does not get there, or why
-	// that cannot be told.
+	// Peer is the host at the other end of a tunnel. The error says why a frame does not get there; it wraps
+	// ErrUnread if what the host does with it cannot be told.
 	Peer(from *Host, networkType string, to netip.Addr) (*Host, error)
 	// Wire are the other hosts that a frame may come to through a physical network.
 	Wire(from *Host, physical string) ([]*Host, error)
 }
+
+// ErrUnread is of a host whose switches cannot be read.
+var ErrUnread = errors.New("what becomes of a frame there cannot be read")

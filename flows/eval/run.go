@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -365,7 +366,11 @@ func (r *run) tunnel(a *pass, s *Step, p Port) {
 	via := a.did(s, "%s tunnel to %s, key %d", p.Tunnel, to, key.Uint())
 	h, err := r.fabric.Peer(a.host, p.Tunnel, to)
 	if err != nil {
-		r.end(a, via, Lost, p, "%s", err)
+		kind := Lost
+		if errors.Is(err, ErrUnread) {
+			kind = Unknown
+		}
+		r.end(a, via, kind, p, "%s", err)
 		return
 	}
 	in, ok := h.Bridges[flows.BrTun].port(func(q Port) bool { return q.Tunnel == p.Tunnel })

@@ -141,6 +141,12 @@ func parseNamedAction(token string) (Action, error) {
 		return PushVLAN{uint16(n)}, err
 	case "resubmit":
 		return parseResubmit(arg + ",")
+	case "mod_dl_src": // as OpenFlow 1.0 has it
+		m, err := ParseMAC(arg)
+		return SetField{EthSrc.MAC(m)}, err
+	case "mod_dl_dst":
+		m, err := ParseMAC(arg)
+		return SetField{EthDst.MAC(m)}, err
 	case "note":
 		data, err := hex.DecodeString(strings.ReplaceAll(arg, ".", ""))
 		return Note{data}, err

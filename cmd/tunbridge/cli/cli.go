@@ -47,7 +47,11 @@ func (a *Admin) stdout() io.Writer {
 // print writes v as JSON if that was asked for, else as text does.
 func (a *Admin) print(v any, text func(w io.Writer) error) error {
 	if !a.JSON {
-		return text(a.stdout())
+		w := &fit{w: a.stdout()}
+		if err := text(w); err != nil {
+			return err
+		}
+		return w.flush("")
 	}
 	e := json.NewEncoder(a.stdout())
 	e.SetIndent("", "  ")

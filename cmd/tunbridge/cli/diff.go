@@ -34,7 +34,7 @@ func (c *Diff) Run() error {
 		return nil
 	})
 	if err == nil && len(d.Changes) > 0 {
-		err = fmt.Errorf("%s: %d changes are due", d.Host, len(d.Changes))
+		err = found("%s: %d changes are due", d.Host, len(d.Changes))
 	}
 	return err
 }

@@ -1,0 +1,182 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tunbridge/tunbridge/api/store"
+	"github.com/tunbridge/tunbridge/controller/inspect"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/openflow"
+)
+
+// A host in which something does not hold is looked at again after verifyAgain, for a change may have been under
+// way. verifyAtOnce hosts are looked at at the same time.
+const (
+	verifyAgain  = time.Second
+	verifyAtOnce = 4
+)
+
+// verify examines one host, or all and the store.
+func (c *Controller) verify(ctx context.Context, name string) (inspect.Verification, error) {
+	v := inspect.Verification{Hosts: []inspect.VerifiedHost{}, Violations: []inspect.Violation{}}
+	var names []string
+	if name != "" {
+		row, _, err := c.find(name)
+		if err != nil {
+			return v, err
+		}
+		names = []string{row.Hostname}
+	} else {
+		for _, err := range c.o.Store.Check(ctx) {
+			v.Violations = append(v.Violations, inspect.Violation{Kind: inspect.ViolationStore, Text: err.Error()})
+		}
+		for h := range c.o.Store.Snapshot().Hosts() {
+			names = append(names, h.Hostname)
+		}
+		slices.Sort(names)
+	}
+	hosts := make([]inspect.VerifiedHost, len(names))
+	violations := make([][]inspect.Violation, len(names))
+	var all errgroup.Group
+	all.SetLimit(verifyAtOnce)
+	for i, name := range names {
+		all.Go(func() error {
+			hosts[i], violations[i] = c.verifyHost(ctx, name)
+			return nil
+		})
+	}
+	_ = all.Wait()
+	v.Hosts = append(v.Hosts, hosts...)
+	v.Violations = append(v.Violations, slices.Concat(violations...)...)
+	return v, ctx.Err()
+}
+
+// verifyHost keeps what two looks at a host agree on.
+func (c *Controller) verifyHost(ctx context.Context, name string) (host inspect.VerifiedHost, violations []inspect.Violation) {
+	host, violations = c.examine(ctx, name)
+	if len(violations) == 0 {
+		return host, nil
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(verifyAgain):
+	}
+	again, still := c.examine(ctx, name)
+	return again, slices.DeleteFunc(violations, func(v inspect.Violation) bool { return !slices.Contains(still, v) })
+}
+
+// examine looks at a host once.
+func (c *Controller) examine(ctx context.Context, name string) (host inspect.VerifiedHost, violations []inspect.Violation) {
+	host.Hostname = name
+	loop, links, err := c.switches(ctx, name)
+	if err != nil {
+		host.Reason = err.Error()
+		return host, nil
+	}
+	var view *flows.View
+	if err := loop.ask(ctx, func() { view = loop.freshView() }); err != nil {
+		host.Reason = err.Error()
+		return host, nil
+	}
+	if view == nil {
+		host.Reason = "nothing is computed for it yet: see `tunbridge hosts " + name + "`"
+		return host, nil
+	}
+	report := func(kind string, b flows.Bridge, text, where, cause string) {
+		violations = append(violations, inspect.Violation{Kind: kind, Host: name, Bridge: b.String(), Text: text, Where: where, Cause: cause})
+	}
+	wanted := flows.NewCompiler(c.o.Features...)
+	if err := wanted.Compile(view); err != nil {
+		violations = append(violations, inspect.Violation{Kind: inspect.ViolationInstalled, Host: name, Text: "what is wanted contradicts itself: " + err.Error()})
+	}
+	var leaks []flows.Leak
+	for i, l := range links {
+		b := flows.Bridge(i)
+		in, err := dumpAll(ctx, l.conn)
+		if err != nil {
+			host.Reason = fmt.Sprintf("%s: %v", b, err)
+			return host, nil
+		}
+		host.Flows += len(in.Flows)
+		host.Groups += len(in.Groups)
+		wanted.Load(b, in) // leaves out what was learned
+		leaks = append(leaks, flows.Isolation(view, b, in)...)
+	}
+	err = loop.ask(ctx, func() {
+		snap := c.o.Store.Snapshot()
+		for _, l := range leaks {
+			f := loop.explain(snap, l.Bridge, l.Flow)
+			where := flowText(l.Flow.Table, l.Flow.Priority, l.Flow.Match, l.Flow.Instructions)
+			if l.Bucket != "" {
+				where += " by " + l.Bucket
+			}
+			report(inspect.ViolationIsolation, l.Bridge, l.Text, where, strings.TrimSpace(f.Owner+" "+f.Kind+" "+f.ObjectName+" "+f.ObjectID+": "+f.Reason))
+		}
+		loop.differences(snap, wanted, report)
+	})
+	if err != nil {
+		host.Reason = err.Error()
+		return host, nil
+	}
+	return host, violations
+}
+
+// differences reports where what is installed is not what is wanted.
+func (h *host) differences(snap *store.Snapshot, c *flows.Compiler, report func(kind string, b flows.Bridge, text, where, cause string)) {
+	plan := c.Plan()
+	for i := range plan {
+		p := &plan[i]
+		for _, f := range p.AddFlows {
+			id, name := h.objectOf(snap, f.Object)
+			report(inspect.ViolationInstalled, p.Bridge, fmt.Sprintf("a flow of %s %s (%s) is missing, or does something else", f.Object.Kind, name, id),
+				flowText(f.Table, f.Priority, f.Match, f.Instructions), fmt.Sprintf("%s: %s", f.Owner, f.Reason))
+		}
+		for _, f := range p.DeleteFlows {
+			report(inspect.ViolationInstalled, p.Bridge, "a flow is installed that no object wants",
+				flowText(f.Table, f.Priority, f.Match, f.Instructions), fmt.Sprintf("cookie %#x", f.Cookie()))
+		}
+		rest := *p
+		rest.AddFlows, rest.DeleteFlows = nil, nil
+		for line := range strings.Lines(rest.String()) {
+			report(inspect.ViolationInstalled, p.Bridge, "a group, bucket or meter is missing (+) or not wanted (-)", strings.TrimSpace(strings.TrimPrefix(line, p.Bridge.String()+":")), "")
+		}
+	}
+}
+
+// flowText is a flow as ovs-ofctl takes it.
+func flowText(table uint8, priority uint16, m openflow.Match, do openflow.Instructions) string {
+	match := m.String()
+	if match != "" {
+		match = "," + match
+	}
+	return fmt.Sprintf("table=%d,priority=%d%s %s", table, priority, match, do)
+}
+
+// dumpAll reads all that a bridge holds.
+func dumpAll(ctx context.Context, c *openflow.Conn) (in flows.Installed, err error) {
+	err = c.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error {
+		in.Flows = append(in.Flows, *f)
+		return nil
+	})
+	if err != nil {
+		return in, err
+	}
+	err = c.DumpGroups(ctx, func(g *openflow.GroupDesc) error {
+		in.Groups = append(in.Groups, *g)
+		return nil
+	})
+	if err != nil {
+		return in, err
+	}
+	err = c.DumpMeters(ctx, func(m *openflow.MeterConfig) error {
+		in.Meters = append(in.Meters, *m)
+		return nil
+	})
+	return in, err
+}

@@ -72,6 +72,7 @@ type host struct {
 	commits    uint64
 	repairs    uint64
 	restarts   uint64
+	history    history
 }
 
 // errLost is the reason of a loop's end when the host's session ended.
@@ -394,6 +395,7 @@ func (h *host) adopt(l *link) {
 func (h *host) drop(b flows.Bridge) {
 	h.log.Warn("OpenFlow connection lost", "bridge", b, "error", h.links[b].conn.Err())
 	h.links[b], h.loaded[b] = nil, false
+	h.history.lost[b] = time.Now()
 	if b == flows.BrTun {
 		h.probing.use(nil)
 	}

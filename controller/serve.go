@@ -45,16 +45,13 @@ func (c *Controller) Inspect() http.Handler {
 		return c.lookup(ctx, c.o.Store.Snapshot(), r.PathValue("what"))
 	})
 	for _, pattern := range []string{"GET /v1/leases", "GET /v1/leases/{port}"} {
-		answer(mux, pattern, func(_ context.Context, r *http.Request) ([]inspect.Lease, error) {
-			return c.inspectLeases(r.PathValue("port"))
+		answer(mux, pattern, func(ctx context.Context, r *http.Request) ([]inspect.Lease, error) {
+			return c.inspectLeases(ctx, r.PathValue("port"))
 		})
 	}
-	answer(mux, "GET /v1/explain/{service}/{port}", func(ctx context.Context, r *http.Request) (inspect.Explanation, error) {
-		return c.explain(ctx, r.PathValue("service"), r.PathValue("port"))
-	})
-	for _, pattern := range []string{"GET /v1/verify", "GET /v1/verify/{host}"} {
-		answer(mux, pattern, func(ctx context.Context, r *http.Request) (inspect.Verification, error) {
-			return c.verify(ctx, r.PathValue("host"))
+	for _, pattern := range []string{"GET /v1/explain/{what}", "GET /v1/explain/{subject}/{what}"} {
+		answer(mux, pattern, func(ctx context.Context, r *http.Request) (inspect.Explanation, error) {
+			return c.explain(ctx, r.PathValue("subject"), r.PathValue("what"))
 		})
 	}
 	return mux
@@ -70,7 +67,7 @@ func answer[T any](mux *http.ServeMux, pattern string, f func(context.Context, *
 		if err != nil {
 			status := http.StatusInternalServerError
 			switch {
-			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownPort), errors.Is(err, errUnknownObject), errors.Is(err, errNoService):
+			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownObject), errors.Is(err, errNoSubject):
 				status = http.StatusNotFound
 			case errors.Is(err, errAmbiguous):
 				status = http.StatusConflict
@@ -254,38 +251,21 @@ func (h *host) explain(snap *store.Snapshot, b flows.Bridge, f *openflow.FlowSta
 		owner, object := h.learner(f.Cookie)
 		out.Owner, out.Kind, out.Reason = owner.String(), object.Kind.String(), "learned by the switch from traffic"
 		out.ObjectID, out.ObjectName = h.objectOf(snap, object)
-		out.NetworkID = networkOf(snap, object)
 		return out
 	case wanted == nil:
-		out.Stale = true
-		out.Owner, out.Reason = "foreign", "no object wants it: it will be removed"
+		out.Owner, out.Reason = ownerForeign, "no object wants it: it will be removed"
 		return out
 	case wanted.Instructions != f.Instructions:
-		out.Stale = true
 		out.Reason = "with other actions than wanted: it will be replaced; wanted for: "
 	}
 	out.Owner, out.Kind = wanted.Owner.String(), wanted.Object.Kind.String()
 	out.ObjectID, out.ObjectName = h.objectOf(snap, wanted.Object)
-	out.NetworkID = networkOf(snap, wanted.Object)
 	out.Reason += wanted.Reason
 	for _, o := range others {
 		_, name := h.objectOf(snap, o.Object)
 		out.Reason += fmt.Sprintf("; also %s %s: %s", o.Object.Kind, name, o.Reason)
 	}
 	return out
-}
-
-// networkOf is the network that an object is or is in; "" if it is in none.
-func networkOf(snap *store.Snapshot, o flows.Object) string {
-	switch o.Kind {
-	case flows.KindNetwork:
-		return o.ID.String()
-	case flows.KindPort:
-		if p, ok := snap.Port(o.ID); ok {
-			return p.NetworkID.String()
-		}
-	}
-	return ""
 }
 
 // learner is on whose behalf the switch learned a flow: the cookie is that of the flow which did.
@@ -333,36 +313,51 @@ func (h *host) objectOf(snap *store.Snapshot, o flows.Object) (id, name string) 
 	return o.ID.String(), ""
 }
 
-// inspectDiff compares what the switch holds now with what a recompute from nothing wants. It changes
-// neither the host nor what the loop believes.
+// inspectDiff compares what the switch holds now with what a recompute from nothing wants.
 func (c *Controller) inspectDiff(ctx context.Context, name string) (inspect.Diff, error) {
 	d := inspect.Diff{Host: name, Changes: []string{}}
-	loop, links, err := c.switches(ctx, name)
+	state, err := c.compare(ctx, name)
 	if err != nil {
 		return d, err
 	}
-	var view *flows.View
-	if err := loop.ask(ctx, func() { view = loop.freshView() }); err != nil {
-		return d, err
-	}
-	if view == nil {
-		return d, fmt.Errorf("host %s: nothing is computed for it yet: see `tunbridge hosts %s`: %w", name, name, errAway)
-	}
-	fresh := flows.NewCompiler(c.o.Features...)
-	if err := fresh.Compile(view); err != nil {
-		return d, err
-	}
-	for b, l := range links {
-		in, err := dump(ctx, l.conn, flows.Bridge(b))
-		if err != nil {
-			return d, fmt.Errorf("host %s: %s: %w", name, flows.Bridge(b), err)
-		}
-		fresh.Load(flows.Bridge(b), in)
-	}
-	for line := range strings.Lines(fresh.Plan().String()) {
+	for line := range strings.Lines(state.plan.String()) {
 		d.Changes = append(d.Changes, strings.TrimSuffix(line, "\n"))
 	}
 	return d, nil
+}
+
+// comparison is what a host's switches hold now, beside what a recompute from nothing wants.
+type comparison struct {
+	fresh     *flows.Compiler
+	installed [len(flows.Bridges)]flows.Installed
+	plan      *flows.Plan
+}
+
+// compare reads a host's switches. It changes neither the host nor what the loop believes.
+func (c *Controller) compare(ctx context.Context, name string) (*comparison, error) {
+	loop, links, err := c.switches(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var view *flows.View
+	if err := loop.ask(ctx, func() { view = loop.freshView() }); err != nil {
+		return nil, err
+	}
+	if view == nil {
+		return nil, fmt.Errorf("host %s: nothing is computed for it yet: see `tunbridge hosts %s`: %w", name, name, errAway)
+	}
+	s := &comparison{fresh: flows.NewCompiler(c.o.Features...)}
+	if err := s.fresh.Compile(view); err != nil {
+		return nil, err
+	}
+	for b, l := range links {
+		if s.installed[b], err = dump(ctx, l.conn, flows.Bridge(b)); err != nil {
+			return nil, fmt.Errorf("host %s: %s: %w", name, flows.Bridge(b), err)
+		}
+		s.fresh.Load(flows.Bridge(b), s.installed[b])
+	}
+	s.plan = s.fresh.Plan()
+	return s, nil
 }
 
 // freshView is the view that the loop would make now if it had made none before; nil while it cannot.

@@ -24,10 +24,12 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 	if err != nil {
 		return err
 	}
+	h.history.saw(h.vifs, time.Now())
 	view := h.viewer.build(snap, h.row, ports, h.vifs, h.vlans)
 	h.c.watch(h, h.viewer.networks, h.unsettled())
 	compileErr := h.compiler.Compile(view)
 	h.punts.Store(puntsOf(view, h.punts.Load()))
+	sent := time.Now()
 	if err := h.apply(ctx); err != nil {
 		return err
 	}
@@ -36,6 +38,11 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 	h.probing.use(&probed{view, h.links[flows.BrTun].conn})
 	h.vlans.committed()
 	h.reportPorts(snap)
+	if committed := h.commit; committed.After(sent) {
+		h.history.done(sent, committed)
+	} else {
+		h.history.done(time.Time{}, time.Time{})
+	}
 	return errors.Join(compileErr, h.writeNotes(ctx, notes))
 }
 
@@ -196,6 +203,7 @@ func (h *host) settle(plan *flows.Plan) {
 		case foundOurs:
 			if changed && l.seen {
 				h.repairs++
+				h.history.repaired(&plan[b])
 				h.log.Warn("foreign change undone", "bridge", flows.Bridge(b), "plan", plan[b].String())
 			}
 		}

@@ -165,7 +165,7 @@ func whyNotServed(p *flows.Punt) error {
 		case s == nil:
 			reasons = append(reasons, fmt.Sprintf("%s is in no subnet of the network", f.IPAddress))
 		case !s.EnableDHCP:
-			reasons = append(reasons, fmt.Sprintf("%s is in subnet %s (%s), whose enable_dhcp is false", f.IPAddress, s.CIDR, s.ID))
+			reasons = append(reasons, fmt.Sprintf("enable_dhcp is false on subnet %s (%s) of %s", s.CIDR, s.ID, f.IPAddress))
 		default:
 			reasons = append(reasons, fmt.Sprintf("the network's DHCP port has no address in subnet %s (%s)", s.CIDR, s.ID))
 		}

@@ -201,7 +201,7 @@ func TestLease(t *testing.T) {
 		why    string
 	}{
 		"no address":   {func(p *flows.Punt) { p.Port.FixedIPs = nil }, "the port has no IPv4 address: see its fixed_ips"},
-		"no DHCP":      {func(p *flows.Punt) { p.Port.FixedIPs = p.Port.FixedIPs[1:2] }, "10.0.2.5 is in subnet 10.0.2.0/24 (" + id(12).String() + "), whose enable_dhcp is false"},
+		"no DHCP":      {func(p *flows.Punt) { p.Port.FixedIPs = p.Port.FixedIPs[1:2] }, "enable_dhcp is false on subnet 10.0.2.0/24 (" + id(12).String() + ") of 10.0.2.5"},
 		"no DHCP port": {func(p *flows.Punt) { p.Network.DHCP, p.Port.FixedIPs = nil, p.Port.FixedIPs[2:3] }, "the network's DHCP port has no address in subnet 10.0.0.0/24 (" + id(10).String() + ")"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,23 +36,6 @@ type Exchange struct {
 	AnswerBytes  []byte `json:"answer_bytes,omitempty"`
 }
 
-// Explanation says what a service does for a port, step by step. After a step that fails come only those
-// that can still be told.
-type Explanation struct {
-	PortID   string `json:"port_id"`
-	PortName string `json:"port_name"`
-	Steps    []Step `json:"steps"`
-	// Offer is what a DHCPDISCOVER that asks for every option is offered now, a line for each field.
-	Offer     []string   `json:"offer,omitempty"`
-	Exchanges []Exchange `json:"exchanges"` // the last of each operation
-}
-
-// Step is one thing that has to be so, and whether it is.
-type Step struct {
-	OK   bool   `json:"ok"`
-	Text string `json:"text"`
-}
-
 // Leases lists what DHCP gives to wired ports, by host and port; of one port, by ID or name, if port is
 // not "".
 func (c *Client) Leases(ctx context.Context, port string) ([]Lease, error) {
@@ -60,9 +43,4 @@ func (c *Client) Leases(ctx context.Context, port string) ([]Lease, error) {
 		return get[[]Lease](ctx, c, "leases")
 	}
 	return get[[]Lease](ctx, c, "leases", port)
-}
-
-// Explain says what a service, "dhcp", does for a port, by ID or name.
-func (c *Client) Explain(ctx context.Context, service, port string) (Explanation, error) {
-	return get[Explanation](ctx, c, "explain", service, port)
 }

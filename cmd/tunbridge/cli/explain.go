@@ -4,47 +4,84 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
 )
 
-// Explain says what a service does for a port and why.
+// Explain tells the story of an object, and what is wrong with it.
 type Explain struct {
 	Admin
-	Service string `arg:"" help:"dhcp." enum:"dhcp"`
-	Port    string `arg:"" help:"ID or name of a port."`
-	Bytes   bool   `help:"Print the last request and answer, decoded and as bytes, and what would be offered now."`
+	What  []string `arg:"" help:"What is asked about, after port, network, host, flow or dhcp where that is not clear: an ID or its beginning, a name, a device_id, a MAC or IP address, a cookie (0x…), HOST:OFPORT."`
+	Bytes bool     `help:"Of dhcp: print the last request and answer, decoded and as bytes, and what would be offered now."`
 }
 
-// Run prints the steps from the port to its answer.
+// Help is shown below the flags.
+func (Explain) Help() string {
+	return `The first line says what is wrong, if anything is. Then comes each step of the way from the API to the
+switches, with its time: where the object should be, and where it is.
+
+Examples:
+  tunbridge explain web-1
+  tunbridge explain port 10.0.0.5
+  tunbridge explain host compute01
+  tunbridge explain network blue
+  tunbridge explain flow 0x0204a1b2c3d4e5f6
+  tunbridge explain dhcp web-1 --bytes
+
+Exit status 1 if something is wrong.`
+}
+
+// Run prints the story.
 func (c *Explain) Run() error {
+	subject, what := "", c.What[0]
+	switch {
+	case len(c.What) == 2 && slices.Contains(inspect.Subjects, c.What[0]):
+		subject, what = c.What[0], c.What[1]
+	case len(c.What) > 1:
+		return fmt.Errorf("explain %s: want one thing, or %s and one thing", strings.Join(c.What, " "), strings.Join(inspect.Subjects, "|"))
+	}
 	ctx, cancel := interruptible()
 	defer cancel()
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	e, err := client.Explain(ctx, c.Service, c.Port)
+	e, err := client.Explain(ctx, subject, what)
 	if err != nil {
 		return err
 	}
-	return c.print(e, func(w io.Writer) error {
-		fmt.Fprintf(w, "port %s %s\n", e.PortID, e.PortName)
+	err = c.print(e, func(w io.Writer) error {
+		if e.Wrong != "" {
+			fmt.Fprintf(w, "%s\n%s\n", e.Wrong, e.Object)
+		} else {
+			fmt.Fprintf(w, "%s is in order\n", e.Object)
+		}
 		for _, s := range e.Steps {
-			mark := "ok"
+			at, mark := "", "ok"
+			if !s.At.IsZero() {
+				at = s.At.Local().Format(stepTime)
+			}
 			if !s.OK {
 				mark = "NO"
 			}
-			fmt.Fprintf(w, "  %s  %s\n", mark, s.Text)
+			fmt.Fprintf(w, "  %-*s  %s  %s\n", len(stepTime), at, mark, s.Text)
 		}
 		if c.Bytes {
 			c.bytes(w, &e)
 		}
 		return nil
 	})
+	if err == nil && e.Wrong != "" {
+		err = found("%s: not in order", e.Object)
+	}
+	return err
 }
+
+// stepTime is how a step's time is printed.
+const stepTime = time.DateTime + ".000"
 
 func (c *Explain) bytes(w io.Writer, e *inspect.Explanation) {
 	message := func(title string, text []string, frame []byte) {

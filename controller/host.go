@@ -62,7 +62,8 @@ type host struct {
 	vifsOf     *ovsdb.Mirror              // the mirror vifs are from
 	reported   map[uuid.UUID]uint32       // ports said to be wired, with their VIF's generation; nil: nothing yet
 	status     model.HostStatus           // what was last said of the host
-	spoken     map[uuid.UUID]*networkMemo // the last that were wired; nil: none in this session
+	settledIn  map[uuid.UUID]*networkMemo // the last that were wired; nil: none in this session
+	newcomers  map[uuid.UUID]*newcomer    // that are spoken for
 	interest   map[uuid.UUID]bool
 	pending    *flows.Plan // not acknowledged to its end; nil: none
 	waiting    string
@@ -172,7 +173,7 @@ func (h *host) step(ctx context.Context) (waiting string, again time.Duration, e
 	if err := h.wire(ctx, ports); err != nil {
 		return "", 0, err
 	}
-	return "", 0, nil
+	return "", h.speakForNewcomers(time.Now()), nil
 }
 
 // enrol writes what the host says of itself to the store and makes sure that it is ours to program.

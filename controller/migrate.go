@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
 	"github.com/tunbridge/tunbridge/flows"
-	"github.com/tunbridge/tunbridge/flows/openflow"
 )
 
 // A port migrates from the host that it is bound to, the source, to one that it has an inactive binding
@@ -22,8 +20,7 @@ import (
 //	to both                                                                  the destination's alone
 //
 // Activation without a word has the same effect. On a physical network the destination then speaks for
-// the guest, which may be silent, so that its switches learn where the MAC is; as it does for every port
-// that comes to it.
+// the guest, which may be silent, so that its switches learn where the MAC is (arrival.go).
 
 // arrivals answers flows.OpAnnounced: it remembers who was heard.
 type arrivals struct{ c *Controller }
@@ -74,52 +71,4 @@ func claimArrived(tx *store.Tx, id uuid.UUID, hostname string) error {
 		return nil // it is here already, or may not be
 	}
 	return tx.PutClaim(&model.Claim{PortID: id, Host: hostname})
-}
-
-// speakForArrived announces, on physical networks, the guests that were not here before, or were awaited:
-// a silent one would be looked for where it was for as long as switches remember. What is here when a
-// session begins may have been here all the time.
-func (h *host) speakForArrived() {
-	before := h.spoken
-	h.spoken = h.viewer.networks
-	if before == nil {
-		return
-	}
-	for id, memo := range h.viewer.networks {
-		old := before[id]
-		if memo == old || memo.network.Uplink == 0 {
-			continue
-		}
-		here := map[uuid.UUID]bool{}
-		if old != nil {
-			for _, p := range old.network.Local {
-				here[p.ID] = !p.Awaited
-			}
-		}
-		for _, p := range memo.network.Local {
-			if p.Awaited || here[p.ID] {
-				continue
-			}
-			// As if the VIF had sent it: it takes the way of the network's broadcast, with its tag.
-			out := &openflow.PacketOut{InPort: p.OFPort, Actions: openflow.MustActions(openflow.Output{Port: openflow.PortTable}), Data: rarp(p.MACAddress)}
-			if err := h.links[flows.BrInt].conn.Send(out); err != nil {
-				h.log.Debug("guest not announced", "port", p.ID, "error", err)
-			}
-		}
-	}
-}
-
-// rarp is the broadcast by which hypervisors tell where a MAC address is now: a reverse request (RFC 903)
-// for itself, 60 bytes with the Ethernet header.
-func rarp(mac model.MAC) []byte {
-	b := make([]byte, 60)
-	copy(b, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	copy(b[6:], mac[:])
-	binary.BigEndian.PutUint16(b[12:], openflow.EthTypeRARP)
-	binary.BigEndian.PutUint16(b[14:], 1)                    // Ethernet
-	binary.BigEndian.PutUint16(b[16:], openflow.EthTypeIPv4) // addresses, of which it has none
-	b[18], b[19], b[21] = 6, 4, 3                            // lengths of addresses; reverse request
-	copy(b[22:], mac[:])
-	copy(b[32:], mac[:])
-	return b
 }

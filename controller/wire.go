@@ -34,7 +34,6 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 		return err
 	}
 	h.links[flows.BrInt].poke()
-	h.speakForArrived()
 	h.probing.use(&probed{view, h.links[flows.BrTun].conn})
 	h.vlans.committed()
 	h.reportPorts(snap)

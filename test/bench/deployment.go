@@ -28,6 +28,7 @@ type deployment struct {
 	dataDir    string
 	controller *testbed.Process
 	api        string
+	client     http.Client // of the API
 	admin      *inspect.Client
 	hosts      []*testbed.CheapHost
 	databases  []*database
@@ -120,14 +121,19 @@ func (d *deployment) serve(ctx context.Context, binary string, flags []string) (
 		free[i] = l.Addr().String()
 		l.Close()
 	}
-	d.api, enrolAt = "http://"+free[0], "tcp:"+free[1]
+	return d.start(ctx, d.bed.Here(), free, binary, flags...)
+}
+
+// start starts the controller in a namespace: for the API, OVSDB and OpenFlow on these addresses.
+func (d *deployment) start(ctx context.Context, where testbed.Namespace, listen [3]string, binary string, flags ...string) (enrolAt string, err error) {
+	d.api, enrolAt = "http://"+listen[0], "tcp:"+listen[1]
 	if d.admin, err = inspect.NewClient(d.adminAddress()); err != nil {
 		return "", err
 	}
-	argv := append([]string{binary, "serve", "--data-dir", d.dataDir, "--api-listen", free[0],
-		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:" + free[2], "--metrics-listen", "", "--log-level", "warn",
+	argv := append([]string{binary, "serve", "--data-dir", d.dataDir, "--api-listen", listen[0],
+		"--ovsdb-listen", enrolAt, "--openflow-listen", "tcp:" + listen[2], "--metrics-listen", "", "--log-level", "warn",
 		"--quota-network=-1", "--quota-subnet=-1", "--quota-port=-1"}, flags...)
-	if d.controller, err = d.bed.Here().Start("controller", argv...); err != nil {
+	if d.controller, err = where.Start("controller", argv...); err != nil {
 		return "", err
 	}
 	return enrolAt, d.await(ctx, 30*time.Second, "the controller's API", 20*time.Millisecond, func() (bool, error) {
@@ -268,7 +274,7 @@ func (d *deployment) call(ctx context.Context, method, path string, body, answer
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@
 // figure of a system that did not do its work is none.
 //
 // `bench dhcp` measures the answers to guests instead: dhcp.go, with the guests of guest.go.
+// `bench gap` measures for how long guests hear nothing of each other while one moves: gap.go.
 //
 // Read wiring.go first; report.go prints.
 package main
@@ -73,8 +74,8 @@ func bench(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if flag.NArg() > 0 && flag.Arg(0) != "dhcp" {
-		return fmt.Errorf("%q: want dhcp, or nothing", flag.Arg(0))
+	if flag.NArg() > 0 && flag.Arg(0) != "dhcp" && flag.Arg(0) != "gap" {
+		return fmt.Errorf("%q: want dhcp, gap, or nothing", flag.Arg(0))
 	}
 	dir, err := os.MkdirTemp("", "tunbridge-bench-")
 	if err != nil {
@@ -84,6 +85,9 @@ func bench(ctx context.Context) error {
 	binary := filepath.Join(dir, "tunbridge")
 	if err := build(ctx, binary); err != nil {
 		return err
+	}
+	if flag.Arg(0) == "gap" {
+		return benchGaps(ctx, os.Stdout, binary, filepath.Join(dir, "data"), gaps{moves: 20, failovers: 10})
 	}
 	if flag.Arg(0) == "dhcp" {
 		full := fullDHCP

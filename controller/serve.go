@@ -54,6 +54,11 @@ func (c *Controller) Inspect() http.Handler {
 			return c.explain(ctx, r.PathValue("subject"), r.PathValue("what"))
 		})
 	}
+	for _, pattern := range []string{"GET /v1/verify", "GET /v1/verify/{host}"} {
+		answer(mux, pattern, func(ctx context.Context, r *http.Request) (inspect.Verification, error) {
+			return c.verify(ctx, r.PathValue("host"))
+		})
+	}
 	return mux
 }
 
@@ -251,21 +256,38 @@ func (h *host) explain(snap *store.Snapshot, b flows.Bridge, f *openflow.FlowSta
 		owner, object := h.learner(f.Cookie)
 		out.Owner, out.Kind, out.Reason = owner.String(), object.Kind.String(), "learned by the switch from traffic"
 		out.ObjectID, out.ObjectName = h.objectOf(snap, object)
+		out.NetworkID = networkOf(snap, object)
 		return out
 	case wanted == nil:
+		out.Stale = true
 		out.Owner, out.Reason = ownerForeign, "no object wants it: it will be removed"
 		return out
 	case wanted.Instructions != f.Instructions:
+		out.Stale = true
 		out.Reason = "with other actions than wanted: it will be replaced; wanted for: "
 	}
 	out.Owner, out.Kind = wanted.Owner.String(), wanted.Object.Kind.String()
 	out.ObjectID, out.ObjectName = h.objectOf(snap, wanted.Object)
+	out.NetworkID = networkOf(snap, wanted.Object)
 	out.Reason += wanted.Reason
 	for _, o := range others {
 		_, name := h.objectOf(snap, o.Object)
 		out.Reason += fmt.Sprintf("; also %s %s: %s", o.Object.Kind, name, o.Reason)
 	}
 	return out
+}
+
+// networkOf is the network that an object is or is in; "" if it is in none.
+func networkOf(snap *store.Snapshot, o flows.Object) string {
+	switch o.Kind {
+	case flows.KindNetwork:
+		return o.ID.String()
+	case flows.KindPort:
+		if p, ok := snap.Port(o.ID); ok {
+			return p.NetworkID.String()
+		}
+	}
+	return ""
 }
 
 // learner is on whose behalf the switch learned a flow: the cookie is that of the flow which did.

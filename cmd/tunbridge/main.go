@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -20,8 +21,9 @@ type program struct {
 	Serve   serve       `cmd:"" help:"Run the controller."`
 	Demo    demo.Demo   `cmd:"" help:"Run real Open vSwitch hosts in namespaces on this machine with one controller, and show every claim working. Needs root."`
 	Hosts   cli.Hosts   `cmd:"" help:"List the hosts: sessions, VIFs, pending plan, last error."`
-	Flows   cli.Flows   `cmd:"" help:"List the flows installed on a host now, each with the object and the fact that wants it."`
+	Flows   cli.Flows   `cmd:"" help:"List the flows installed on a host now, or those of a saved dump, each with the object and the fact that wants it."`
 	Diff    cli.Diff    `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
+	Verify  cli.Verify  `cmd:"" help:"Prove that hosts hold what the store wants, that the store's invariants hold, and that networks are kept apart."`
 	Leases  cli.Leases  `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
 	Explain cli.Explain `cmd:"" help:"Tell the story of a port, network, host or flow, or of DHCP for a port, and what is wrong with it. Exit status 1 if something is."`
 	Policy  policy      `cmd:"" help:"Print who may do what through the API: every action with its rule."`
@@ -50,7 +52,8 @@ func main() {
 	var p program
 	ctx := kong.Parse(&p,
 		kong.Name("tunbridge"),
-		kong.Description("An Open vSwitch-native SDN controller that serves the Neutron API."),
+		kong.Description("An Open vSwitch-native SDN controller that serves the Neutron API.\n\n"+
+			"Exit status: 0 if all is as it should be, 1 if a question's answer is that something is not, 2 if there was no answer, 80 for wrong usage."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars("TUNBRIDGE"),
 		kong.Configuration(loadConfig),
@@ -58,6 +61,11 @@ func main() {
 	)
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tunbridge:", err)
-		os.Exit(1)
+		status := 2
+		var finding kong.ExitCoder
+		if errors.As(err, &finding) {
+			status = finding.ExitCode()
+		}
+		os.Exit(status)
 	}
 }

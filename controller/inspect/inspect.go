@@ -8,6 +8,8 @@
 //	GET /v1/hosts/HOST/flows    []Flow, read from the switch now
 //	GET /v1/hosts/HOST/diff     Diff, installed against wanted
 //	GET /v1/find/WHAT           []Object, that an ID, name, address, cookie … may mean
+//	GET /v1/verify              Verification of the store and of all hosts
+//	GET /v1/verify/HOST         Verification of one host
 //	GET /v1/leases              []Lease
 //	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
 //	GET /v1/explain/WHAT        Explanation
@@ -90,7 +92,9 @@ type Flow struct {
 	Kind       string `json:"kind"`
 	ObjectID   string `json:"object_id"`
 	ObjectName string `json:"object_name"`
+	NetworkID  string `json:"network_id,omitempty"` // that the object is or is in
 	Reason     string `json:"reason"`
+	Stale      bool   `json:"stale,omitempty"` // nobody wants it, or not like this
 	Packets    uint64 `json:"packets"`
 	Bytes      uint64 `json:"bytes"`
 	Seconds    int64  `json:"duration_seconds"`

@@ -81,10 +81,9 @@ func tagAttempts(plain []byte, tags []uint32) (list []sent) {
 // otherwise nobody and no wire. A port without port security may send what it likes, but no VLAN tag.
 func (w *layer2) spoof() {
 	type scene struct {
-		network      *network
-		guest, free  *guest
-		near, far    *guest
-		sent, freely []sent
+		network     *network
+		guest, free *guest
+		near, far   *guest
 	}
 	var scenes []*scene
 	var all []*guest
@@ -115,63 +114,81 @@ func (w *layer2) spoof() {
 	m.listen(w.t, w.bed.Underlay, w.hosts[0].UnderlayPort(), "underlay", true)
 	m.listen(w.t, w.physnet.Namespace, w.physnet.Port(w.hosts[0]), "physnet", true)
 
-	number := 0
-	try := func(g *guest, list []sent) {
+	type attempt struct {
+		sent
+		scene  *scene
+		from   *guest
+		places map[string]int // where it is to be seen, once
+	}
+	var tried []attempt // a frame carries the number of its place here, counted from 1
+	try := func(list ...attempt) {
 		w.t.Helper()
 		var frames [][]byte
-		for _, s := range list {
-			number++
-			frames = append(frames, mark(s.frame, number))
+		for _, a := range list {
+			tried = append(tried, a)
+			frames = append(frames, mark(a.frame, len(tried)))
 		}
-		if err := send(g.Namespace, "eth0", frames...); err != nil {
+		if err := send(list[0].from.Namespace, "eth0", frames...); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	for _, s := range scenes {
-		s.sent = attempts(s.guest, s.near, tags)
-		plain := s.free.datagram(broadcastMAC)
-		s.freely = append(tagAttempts(plain, tags), sent{"what its neighbour would send", s.guest.datagram(broadcastMAC), true}, sent{"its own", plain, true})
-		try(s.guest, s.sent)
-		try(s.free, s.freely)
-	}
-	w.await("the last frame of each guest without port security", func() error {
-		last := 0
-		for i, s := range scenes {
-			last += len(s.sent) + len(s.freely)
-			if m.at(last, "near"+strconv.Itoa(i)) == 0 || s.far != nil && m.at(last, "far"+strconv.Itoa(i)) == 0 {
-				return fmt.Errorf("%s: seen at %s", s.network.Name, m.of(last))
-			}
-		}
-		return nil
-	})
-	m.stop(w.t)
-	number = 0
 	for i, s := range scenes {
-		for j, frame := range append(append([]sent(nil), s.sent...), s.freely...) {
-			number++
-			who := "a guest"
-			if j >= len(s.sent) {
-				who = "a guest without port security"
-			}
-			got := m.of(number)
-			if !frame.passes {
-				if got != "[]" {
-					w.t.Errorf("%s: %s sent %s: seen at %s", s.network.Name, who, frame.what, got)
+		passes := map[string]int{"near" + strconv.Itoa(i): 1}
+		switch s.network.Name {
+		case "local":
+		case "vlan", "flat":
+			passes["far"+strconv.Itoa(i)], passes["physnet"] = 1, 1
+		default:
+			passes["far"+strconv.Itoa(i)], passes["underlay"] = 1, 1
+		}
+		by := func(g *guest, frames []sent) (list []attempt) {
+			for _, frame := range frames {
+				a := attempt{sent: frame, scene: s, from: g}
+				if frame.passes {
+					a.places = passes
 				}
-				continue
+				list = append(list, a)
 			}
-			want := map[string]int{"near" + strconv.Itoa(i): 1}
-			switch s.network.Name {
-			case "local":
-			case "vlan", "flat":
-				want["far"+strconv.Itoa(i)], want["physnet"] = 1, 1
-			default:
-				want["far"+strconv.Itoa(i)], want["underlay"] = 1, 1
+			return list
+		}
+		plain := s.free.datagram(broadcastMAC)
+		try(by(s.guest, attempts(s.guest, s.near, tags))...)
+		try(by(s.free, append(tagAttempts(plain, tags), sent{"what its neighbour would send", s.guest.datagram(broadcastMAC), true}, sent{"its own", plain, true}))...)
+	}
+
+	// A busy userspace datapath may lose a frame: its guest sends it again. One that turns up where it
+	// should not, or twice, has no such excuse.
+	for i, spare := 0, 20; i < len(tried); i++ {
+		a := tried[i]
+		missing := func() bool {
+			for place := range a.places {
+				if m.at(i+1, place) == 0 {
+					return true
+				}
 			}
-			if want := strings.TrimPrefix(fmt.Sprint(want), "map"); got != want {
-				w.t.Errorf("%s: %s sent %s: seen at %s, want %s", s.network.Name, who, frame.what, got, want)
+			return false
+		}
+		for since := time.Now(); missing() && time.Since(since) < time.Second; {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if !missing() {
+			continue
+		}
+		if spare--; spare < 0 {
+			w.t.Fatal("too many frames are lost")
+		}
+		w.t.Logf("%s: %s of %s is sent again: seen at %s of %v", a.scene.network.Name, a.what, a.from.port.ID, m.of(i+1), a.places)
+		try(a)
+	}
+	m.stop(w.t)
+	for i, a := range tried {
+		m.mu.Lock()
+		for place, n := range m.seen[i+1] {
+			if n > a.places[place] {
+				w.t.Errorf("%s: %s of %s: seen at %s %d times, want %d", a.scene.network.Name, a.what, a.from.port.ID, place, n, a.places[place])
 			}
 		}
+		m.mu.Unlock()
 	}
 }
 

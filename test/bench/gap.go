@@ -197,23 +197,29 @@ func (s *scene) plug(h *testbed.Host, name string, i int) error {
 	return vm.AddAddress(netip.PrefixFrom(s.address(i), 24))
 }
 
-// silence pings from the last guest while f does something, and says how long the longest silence was.
-func (s *scene) silence(ctx context.Context, from *testbed.VM, to netip.Addr, f func() error) (time.Duration, error) {
+// pinged is what came of pings from a guest while f did something.
+func (s *scene) pinged(ctx context.Context, from *testbed.VM, to netip.Addr, f func() error) (testbed.PingResult, error) {
 	if err := s.await(ctx, 30*time.Second, "pings answered", 10*time.Millisecond, func() (bool, error) {
 		r, err := from.Ping(to, 3, 10*time.Millisecond)
 		return r.Lost() == 0, err
 	}); err != nil {
-		return 0, err
+		return testbed.PingResult{}, err
 	}
 	ping, err := from.StartPing(to, pingEvery)
 	if err != nil {
-		return 0, err
+		return testbed.PingResult{}, err
 	}
 	time.Sleep(settleFor)
 	err = f()
 	time.Sleep(settleFor)
 	r, pingErr := ping.Stop()
-	if err = errors.Join(err, pingErr); err == nil && r.Duplicates > 0 {
+	return r, errors.Join(err, pingErr)
+}
+
+// silence is the longest time without an answer; two answers to one ping are an error.
+func (s *scene) silence(ctx context.Context, from *testbed.VM, to netip.Addr, f func() error) (time.Duration, error) {
+	r, err := s.pinged(ctx, from, to, f)
+	if err == nil && r.Duplicates > 0 {
 		err = fmt.Errorf("two guests answered: %s", r)
 	}
 	return r.LongestGap, err
@@ -271,7 +277,7 @@ func (d *deployment) failOver(ctx context.Context, hosts []*testbed.Host, ownMAC
 			if i%2 == 1 {
 				state, master = "up", s.guests[0]
 			}
-			gap, err := s.silence(ctx, s.guests[2], shared, func() error {
+			r, err := s.pinged(ctx, s.guests[2], shared, func() error {
 				if _, err := s.guests[0].Exec("ip", "link", "set", "eth0", state); err != nil {
 					return err
 				}
@@ -287,7 +293,7 @@ func (d *deployment) failOver(ctx context.Context, hosts []*testbed.Host, ownMAC
 			if err != nil {
 				return fmt.Errorf("fail-over %d: %w", i+1, err)
 			}
-			silent = append(silent, gap)
+			silent = append(silent, r.LongestGap)
 		}
 		return nil
 	})

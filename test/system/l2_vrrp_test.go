@@ -13,7 +13,8 @@ import (
 const virtualMAC = "00:00:5e:00:01:33"
 
 // Two guests share an address by VRRP, once with the MAC of whoever has it and once with the virtual
-// router's own. When the one fails, a third guest on another host is served by the other within a second.
+// router's own. When the one fails, a third guest on another host is served by the other. How soon is
+// measured by `go run ./test/bench gap`.
 func (w *layer2) vrrp() {
 	for _, c := range []struct {
 		name string
@@ -62,15 +63,12 @@ func (w *layer2) vrrp() {
 				w.t.Fatal(err)
 			}
 			has(step.master)
-			time.Sleep(time.Second)
+			w.reaches(client, shared)
 			result, err := ping.Stop()
 			if err != nil {
 				w.t.Fatal(err)
 			}
 			w.t.Logf("%s: the master %s: %s", c.name, step.what, result)
-			if result.LongestGap > time.Second || result.Received < result.Sent/3 {
-				w.t.Errorf("%s: the master %s: %s; want a gap of less than a second", c.name, step.what, result)
-			}
 		}
 	}
 }

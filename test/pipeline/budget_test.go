@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +18,17 @@ func count(t *testing.T, top *topology) (n [len(flows.Bridges)]int) {
 	for _, b := range flows.Bridges {
 		for range c.Wanted(b) {
 			n[b]++
+		}
+	}
+	return n
+}
+
+// countByOwner is how many flows of h1 each feature wants, on both bridges.
+func countByOwner(t *testing.T, top *topology) map[flows.Owner]int {
+	c, n := compile(t, top.view(top.hosts[0]), features()...), map[flows.Owner]int{}
+	for _, b := range flows.Bridges {
+		for f := range c.Wanted(b) {
+			n[f.Owner]++
 		}
 	}
 	return n
@@ -79,14 +92,28 @@ func TestFlowBudget(t *testing.T) {
 	v6.IPv6RAMode = model.DHCPv6Stateful
 	row("… with router advertisements", 0)
 
-	port(net, h1, "10.0.0.13")
-	row("local port, one IPv4 address", 10)
-	port(net, h1, "10.0.0.14", "2001:db8::14")
-	row("local port, one IPv4 and one IPv6 address", 0)
-	port(net, h2, "10.0.0.16")
-	row("remote port, one IPv4 address", 2)
-	port(net, h2, "10.0.0.17", "2001:db8::17")
-	row("remote port, one IPv4 and one IPv6 address", 0)
+	// Of each port also which feature has how many.
+	features := map[flows.Owner]string{}
+	heading, rule := "\n| Of these, by feature |", "\n|---|"
+	for _, c := range []struct {
+		what  string
+		on    *model.Host
+		addrs []string
+		most  int
+	}{
+		{"local port, one IPv4 address", h1, []string{"10.0.0.13"}, 10},
+		{"local port, one IPv4 and one IPv6 address", h1, []string{"10.0.0.14", "2001:db8::14"}, 0},
+		{"remote port, one IPv4 address", h2, []string{"10.0.0.16"}, 2},
+		{"remote port, one IPv4 and one IPv6 address", h2, []string{"10.0.0.17", "2001:db8::17"}, 0},
+	} {
+		was := countByOwner(t, top)
+		port(net, c.on, c.addrs...)
+		row(c.what, c.most)
+		heading, rule = heading+" "+c.what+" |", rule+"---|"
+		for owner, n := range countByOwner(t, top) {
+			features[owner] += fmt.Sprintf(" %d |", n-was[owner])
+		}
+	}
 	port(top.networks[4], h2, "10.0.0.18")
 	row("remote port of a vlan or flat network, one IPv4 address", 2)
 
@@ -105,6 +132,10 @@ func TestFlowBudget(t *testing.T) {
 	row("… another one", 10)
 	port(lonely, h2, "10.0.0.36")
 	row("remote port in a network with such a port here, one IPv4 address", 3)
+	table.WriteString(heading + rule + "\n")
+	for _, owner := range slices.Sorted(maps.Keys(features)) {
+		fmt.Fprintf(&table, "| %s |%s\n", owner, features[owner])
+	}
 	golden(t, "budget.md", table.String())
 }
 

@@ -48,7 +48,7 @@ func (e *explanation) stepAt(at time.Time, ok bool, format string, args ...any) 
 func (c *Controller) explain(ctx context.Context, subject, what string) (inspect.Explanation, error) {
 	e := &explanation{c: c, snap: c.o.Store.Snapshot()}
 	e.Steps = []inspect.Step{}
-	kinds := map[string]string{"dhcp": inspect.KindPort, "flow": ""}
+	kinds := map[string]string{"dhcp": inspect.KindPort, "metadata": inspect.KindPort, "flow": ""}
 	kind, ok := kinds[subject]
 	switch {
 	case subject == "":
@@ -75,6 +75,8 @@ func (c *Controller) explain(ctx context.Context, subject, what string) (inspect
 		err = e.flow(ctx)
 	case "dhcp":
 		err = e.dhcp(ctx)
+	case "metadata":
+		err = e.metadata(ctx)
 	}
 	return e.Explanation, err
 }

@@ -19,22 +19,8 @@ func (e *explanation) dhcp(ctx context.Context) error {
 	if server == nil {
 		return errors.New("explain dhcp: this controller has no DHCP server")
 	}
-	port, ok := e.snap.Port(uuid.MustParse(e.Object.ID))
-	if !ok {
-		return fmt.Errorf("port %s: %w", e.Object.ID, errUnknownObject)
-	}
-	_, h, err := e.wiring(ctx, port)
-	if err != nil || h == nil {
-		return err
-	}
-	var from puntPort
-	var l *link
-	err = h.ask(ctx, func() {
-		if t := h.punts.Load(); t != nil {
-			from, l = t.byPort[port.ID], h.links[flows.BrInt]
-		}
-	})
-	if err != nil || l == nil || from.port == nil {
+	_, from, l, err := e.asker(ctx)
+	if err != nil || l == nil {
 		return err
 	}
 	if l, err := server.Lease(from.network, from.port); err != nil {
@@ -46,16 +32,35 @@ func (e *explanation) dhcp(ctx context.Context) error {
 	e.Exchanges = from.exchanges(server)
 	if len(e.Exchanges) == 0 {
 		e.step(false, "nothing was asked since the VIF was wired at %s: the guest does not ask, its device is down, or it sends from another MAC address than %s",
-			from.asker.since.Format(time.DateTime), port.MACAddress)
+			from.asker.since.Format(time.DateTime), from.port.MACAddress)
 	}
-	return e.exchanges(ctx, &from, l)
-}
-
-// exchanges tells what the port asked, and what was not looked at because it asked too often.
-func (e *explanation) exchanges(ctx context.Context, from *puntPort, l *link) error {
 	for _, x := range e.Exchanges {
 		e.stepAt(x.At, x.Decision != "silence" || x.Request == dhcp.Release.String(), "%s: %s, because %s", x.Request, x.Decision, x.Reason)
 	}
+	return e.limits(ctx, &from, l)
+}
+
+// asker finds the VIF of the port with its host's view, and br-int's connection; nil if there is none, and
+// the steps say why.
+func (e *explanation) asker(ctx context.Context) (view *flows.View, from puntPort, l *link, err error) {
+	port, ok := e.snap.Port(uuid.MustParse(e.Object.ID))
+	if !ok {
+		return nil, from, nil, fmt.Errorf("port %s: %w", e.Object.ID, errUnknownObject)
+	}
+	_, h, err := e.wiring(ctx, port)
+	if err != nil || h == nil {
+		return nil, from, nil, err
+	}
+	err = h.ask(ctx, func() {
+		if t := h.punts.Load(); t != nil && t.byPort[port.ID].port != nil {
+			view, from, l = t.view, t.byPort[port.ID], h.links[flows.BrInt]
+		}
+	})
+	return view, from, l, err
+}
+
+// limits tells what of the port was not looked at because it asked too often.
+func (e *explanation) limits(ctx context.Context, from *puntPort, l *link) error {
 	if n := from.asker.limited.Load(); n > 0 {
 		e.step(false, "%d packets of the port were not looked at: it sent more than %d a second", n, e.c.o.PuntRate)
 	}

@@ -41,7 +41,8 @@ type clients struct {
 	byKey    map[clientKey]*client
 	byNumber map[uint32]*client
 	ports    map[uuid.UUID]*portUse
-	last     uint32 // number given
+	asked    map[uuid.UUID]*Asked // for rememberTime
+	last     uint32               // number given
 	rate     rate.Limit
 	burst    int
 }
@@ -95,7 +96,7 @@ type presence struct {
 }
 
 func newClients() *clients {
-	return &clients{byKey: map[clientKey]*client{}, byNumber: map[uint32]*client{}, ports: map[uuid.UUID]*portUse{}, rate: requestRate, burst: requestBurst}
+	return &clients{byKey: map[clientKey]*client{}, byNumber: map[uint32]*client{}, ports: map[uuid.UUID]*portUse{}, asked: map[uuid.UUID]*Asked{}, rate: requestRate, burst: requestBurst}
 }
 
 // synthetic is the address that stands for the client.
@@ -148,6 +149,8 @@ func (t *clients) heard(key clientKey, p *presence, begins bool, now time.Time) 
 	}
 	c.seen = now
 	c.at.Store(p)
+	a := t.of(key.port)
+	a.Segments, a.Seen = a.Segments+1, now
 	return c, nil
 }
 
@@ -171,6 +174,7 @@ func (t *clients) connect(synthetic netip.Addr) (c *client, ok bool) {
 	}
 	c.use.handshakes = max(0, c.use.handshakes-1)
 	if c.use.connections >= maxConnections {
+		t.of(c.port).Refused++
 		return nil, false
 	}
 	c.connections++
@@ -198,6 +202,11 @@ func (t *clients) forget(since time.Time) {
 		delete(t.byNumber, c.number)
 		if c.use.clients--; c.use.clients == 0 {
 			delete(t.ports, key.port)
+		}
+	}
+	for port, a := range t.asked {
+		if t.ports[port] == nil && a.Seen.Before(since.Add(-rememberTime)) {
+			delete(t.asked, port)
 		}
 	}
 }

@@ -67,10 +67,18 @@ func (s *Server) Counts() (c Counts) {
 	return c
 }
 
-// recorder remembers the status that was answered with.
+// recorder remembers what was answered, and why.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	bytes  int64  // of the body
+	reason string // for a person
+}
+
+// fail answers with an error.
+func (r *recorder) fail(status int, text, reason string) {
+	r.reason = reason
+	http.Error(r, text, status)
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -84,7 +92,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
 }
 
 // Unwrap lets net/http find what else the writer can do.

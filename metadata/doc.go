@@ -14,5 +14,5 @@
 //
 // Read feature.go first (the flows), then server.go (a packet's way), client.go (synthetic addresses and
 // limits), segment.go (packets), netstack.go (the TCP stack), http.go, nova.go (the proxy), and kept.go
-// with openstack.go and ec2.go (what is served without Nova).
+// with openstack.go and ec2.go (what is served without Nova), and last.go (what is told to the operator).
 package metadata

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +21,9 @@ const (
 	maxBody   = 128 << 10
 	maxHeader = 16 << 10
 )
+
+// tooLarge is why a request is not passed on.
+const tooLarge = "its body is larger than a password may be"
 
 // machine is who asks: the port, where it is, and the address it asks from.
 type machine struct {
@@ -52,15 +56,18 @@ type clientOf struct{}
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(clientOf{}).(*client)
 	at := c.at.Load()
-	answer := &recorder{ResponseWriter: w}
-	defer func() { s.counters.answered(answer.status) }()
+	answer, start := &recorder{ResponseWriter: w}, time.Now()
+	defer func() {
+		s.counters.answered(answer.status)
+		s.clients.answered(c.port, exchangeOf(r, c.address, answer, start))
+	}()
 	switch {
 	case !c.use.requests.Allow():
 		w.Header().Set("Retry-After", "1")
-		http.Error(answer, "too many requests", http.StatusTooManyRequests)
+		answer.fail(http.StatusTooManyRequests, "too many requests", fmt.Sprintf("the port asks more than %v times a second", c.use.requests.Limit()))
 		return
 	case r.ContentLength > maxBody:
-		http.Error(answer, "request body too large", http.StatusRequestEntityTooLarge)
+		answer.fail(http.StatusRequestEntityTooLarge, "request body too large", tooLarge)
 		return
 	}
 	r.Body = http.MaxBytesReader(answer, r.Body, maxBody)

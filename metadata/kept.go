@@ -3,6 +3,7 @@ package metadata
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -25,19 +26,20 @@ type node struct {
 }
 
 // serve answers GET and HEAD.
-func (kept) serve(w http.ResponseWriter, r *http.Request, m *machine) {
+func (kept) serve(w *recorder, r *http.Request, m *machine) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+		w.fail(http.StatusMethodNotAllowed, "only GET and HEAD", "what is kept with the port can only be read")
 		return
 	}
+	w.reason = "that is what is kept with the port, and follows from it"
 	n, file := root(m), ""
 	for name := range strings.SplitSeq(r.URL.Path, "/") {
 		if name == "" {
 			continue
 		}
 		if n = n.children[name]; n == nil {
-			http.NotFound(w, r)
+			w.fail(http.StatusNotFound, "404 page not found", "there is no "+cut(name)+" among what is kept with the port")
 			return
 		}
 		file = name
@@ -55,6 +57,11 @@ func (kept) serve(w http.ResponseWriter, r *http.Request, m *machine) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	_, _ = w.Write(body)
+}
+
+// serves never fails: every port has something.
+func (kept) serves(m *machine) (text string, ok bool) {
+	return fmt.Sprintf("what is kept with the port is served (there is no metadata-url): instance %s, hostname %s", m.instance(), m.hostname()), true
 }
 
 // root is everything there is for a machine.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -28,15 +29,19 @@ const (
 // nova passes requests on to Nova's metadata API: the same method, path, query and body, with headers
 // that say who asks, and a signature that Nova believes.
 type nova struct {
+	at     string // its address, without a password
 	proxy  *httputil.ReverseProxy
 	secret []byte
 }
 
-// machineOf is the context's key of the machine that a request is of.
-type machineOf struct{}
+// machineOf is the context's key of the machine that a request is of, recorderOf that of its answer.
+type (
+	machineOf  struct{}
+	recorderOf struct{}
+)
 
 func newNova(at *url.URL, secret []byte, log *slog.Logger) *nova {
-	n := &nova{secret: secret}
+	n := &nova{at: at.Redacted(), secret: secret}
 	n.proxy = &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			m := p.In.Context().Value(machineOf{}).(*machine)
@@ -61,36 +66,49 @@ func newNova(at *url.URL, secret []byte, log *slog.Logger) *nova {
 		ModifyResponse: mapStatus,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			var tooLarge *http.MaxBytesError
+			answer := w.(*recorder)
+			var large *http.MaxBytesError
 			var timeout net.Error
 			var dial *net.OpError
+			failed := fmt.Sprintf("Nova at %s failed, see metadata-url: %v", n.at, err)
 			switch {
-			case errors.As(err, &tooLarge):
-				http.Error(w, "request body too large", http.StatusRequestEntityTooLarge)
+			case errors.As(err, &large):
+				answer.fail(http.StatusRequestEntityTooLarge, "request body too large", tooLarge)
 				return
-			case errors.Is(err, context.Canceled): // the machine hung up
-				w.WriteHeader(http.StatusBadGateway)
+			case errors.Is(err, context.Canceled):
+				answer.reason = "the machine hung up while Nova was asked"
+				answer.WriteHeader(http.StatusBadGateway)
 				return
 			case errors.As(err, &dial) && dial.Op == "dial":
-				http.Error(w, "metadata service unavailable", http.StatusServiceUnavailable)
+				answer.fail(http.StatusServiceUnavailable, "metadata service unavailable", failed)
 			case errors.As(err, &timeout) && timeout.Timeout():
-				http.Error(w, "metadata service timed out", http.StatusGatewayTimeout)
+				answer.fail(http.StatusGatewayTimeout, "metadata service timed out", failed)
 			default:
-				http.Error(w, "metadata service failed", http.StatusBadGateway)
+				answer.fail(http.StatusBadGateway, "metadata service failed", failed)
 			}
-			log.Warn("metadata not served: see metadata-url", "port", r.RemoteAddr, "nova", at.Redacted(), "error", err)
+			log.Warn("metadata not served: see metadata-url", "port", r.RemoteAddr, "nova", n.at, "error", err)
 		},
 	}
 	return n
 }
 
 // serve asks Nova. A port that no instance uses is not asked for: Nova knows instances.
-func (n *nova) serve(w http.ResponseWriter, r *http.Request, m *machine) {
-	if m.port.DeviceID == "" {
-		http.Error(w, "no instance uses this port", http.StatusNotFound)
+func (n *nova) serve(w *recorder, r *http.Request, m *machine) {
+	text, ok := n.serves(m)
+	if !ok {
+		w.fail(http.StatusNotFound, "no instance uses this port", text)
 		return
 	}
-	n.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), machineOf{}, m)))
+	w.reason = text + ", and says so"
+	ctx := context.WithValue(context.WithValue(r.Context(), machineOf{}, m), recorderOf{}, w)
+	n.proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+func (n *nova) serves(m *machine) (text string, ok bool) {
+	if m.port.DeviceID == "" {
+		return "no instance uses the port: its device_id is empty, and Nova knows instances only", false
+	}
+	return fmt.Sprintf("Nova at %s is asked for instance %s of project %s", n.at, m.port.DeviceID, m.port.ProjectID), true
 }
 
 // sign is the hex HMAC-SHA256 of an instance's ID, which Nova compares with its own.
@@ -120,6 +138,7 @@ func mapStatus(r *http.Response) error {
 	case s >= 200 && s < 300, s == 400, s == 403, s == 404, s == 409, s == 429, s == 500, s == 502, s == 503, s == 504:
 		return nil
 	}
+	r.Request.Context().Value(recorderOf{}).(*recorder).reason = "that is not Nova's metadata API, see metadata-url: it answered " + r.Status
 	text := []byte("metadata service answered with status " + strconv.Itoa(r.StatusCode) + "\n")
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 64<<10)) // so that the connection may be used again
 	_ = r.Body.Close()

@@ -36,7 +36,8 @@ var _ flows.Handler = (*Server)(nil)
 
 // source is where the answers come from.
 type source interface {
-	serve(w http.ResponseWriter, r *http.Request, m *machine)
+	serve(w *recorder, r *http.Request, m *machine)
+	serves(m *machine) (text string, ok bool) // see Server.Serves
 }
 
 // New makes a server. Until Run is called, it takes packets and does nothing about them.
@@ -107,12 +108,14 @@ func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 	var in segment
 	if err := in.parse(p.Packet); err != nil {
 		s.counters.silent[Malformed].Add(1)
+		s.clients.dropped(p.Port.ID, Malformed, time.Now())
 		return err
 	}
-	at := &presence{view: p.View, network: p.Network, port: p.Port, guest: in.guest, nextHop: in.nextHop, reply: reply}
-	c, err := s.clients.heard(clientKey{p.Port.ID, in.source}, at, in.begins(), time.Now())
+	at, now := &presence{view: p.View, network: p.Network, port: p.Port, guest: in.guest, nextHop: in.nextHop, reply: reply}, time.Now()
+	c, err := s.clients.heard(clientKey{p.Port.ID, in.source}, at, in.begins(), now)
 	if err != nil {
 		s.counters.silent[err.(Silence)].Add(1)
+		s.clients.dropped(p.Port.ID, err.(Silence), now)
 		return err
 	}
 	s.stack.receive(&in, c.synthetic(), p.Network.MTU)

@@ -7,7 +7,7 @@ import (
 
 // Subjects are what can be explained: what is made of an object, the flows of one, or what a service does
 // for a port.
-var Subjects = []string{KindPort, KindNetwork, KindHost, "flow", "dhcp"}
+var Subjects = []string{KindPort, KindNetwork, KindHost, "flow", "dhcp", "metadata"}
 
 // Explanation is the story of an object, in the order of the walk from the API to the switches: where it
 // should be and where it is. After a step that fails come only those that can still be told.
@@ -18,7 +18,7 @@ type Explanation struct {
 	Wrong string `json:"wrong,omitempty"`
 	Steps []Step `json:"steps"`
 	// Offer is, of dhcp, what a DHCPDISCOVER that asks for every option is offered now, a line for each
-	// field, and Exchanges the last of each operation.
+	// field, and Exchanges, of dhcp and metadata, the last of each operation.
 	Offer     []string   `json:"offer,omitempty"`
 	Exchanges []Exchange `json:"exchanges,omitempty"`
 }

@@ -23,7 +23,7 @@ type Lease struct {
 
 // Exchange is a port's last request of an operation, and what became of it.
 type Exchange struct {
-	Operation   string    `json:"operation"` // dhcpv4, dhcpv6 or router_solicitation
+	Operation   string    `json:"operation"` // dhcpv4, dhcpv6, router_solicitation or metadata
 	At          time.Time `json:"at"`
 	Requests    uint64    `json:"requests"` // of the operation since the VIF was plugged
 	Request     string    `json:"request"`

@@ -174,6 +174,23 @@ func (d *deployment) readable(capture, dump string, p *port) {
 	}
 }
 
+// says waits until explain's story of a port has a step that is, or is not, well and tells something.
+func (d *deployment) says(subject string, p *port, ok bool, words ...string) (e inspect.Explanation) {
+	d.t.Helper()
+	d.await(fmt.Sprintf("explain %s with %q", subject, words), func() (err error) {
+		if e, err = d.admin.Explain(context.Background(), subject, p.ID); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(e.Steps, func(s inspect.Step) bool {
+			return s.OK == ok && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(s.Text, w) })
+		}) {
+			return fmt.Errorf("it says %+v", e.Steps)
+		}
+		return nil
+	})
+	return e
+}
+
 // Whatever keeps a port from its lease is named, one cause at a time, and what would be given is told.
 func TestExplainDHCP(t *testing.T) {
 	t.Parallel()
@@ -183,22 +200,7 @@ func TestExplainDHCP(t *testing.T) {
 	p := d.addPort(n, "")
 	put := func(body object) { d.must(http.MethodPut, "/v2.0/ports/"+p.ID, object{"port": body}, nil) }
 	put(object{"name": "web"})
-	// says waits until a step that is, or is not, well tells something.
-	says := func(ok bool, words ...string) (e inspect.Explanation) {
-		t.Helper()
-		d.await(fmt.Sprintf("%q", words), func() (err error) {
-			if e, err = d.admin.Explain(context.Background(), "dhcp", p.ID); err != nil {
-				return err
-			}
-			if !slices.ContainsFunc(e.Steps, func(s inspect.Step) bool {
-				return s.OK == ok && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(s.Text, w) })
-			}) {
-				return fmt.Errorf("it says %+v", e.Steps)
-			}
-			return nil
-		})
-		return e
-	}
+	says := func(ok bool, words ...string) inspect.Explanation { t.Helper(); return d.says("dhcp", p, ok, words...) }
 	says(false, "no Interface on any host's br-int has iface-id "+p.ID)
 	put(object{"binding:host_id": "compute99"})
 	says(false, "host compute99, which is not enrolled")

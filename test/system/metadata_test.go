@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +140,7 @@ func TestMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	d.says("metadata", machines[0].port, false, "nothing was asked since")
 	for _, m := range machines {
 		d.await(m.Name+" has a link-local address", func() error {
 			out, err := m.Exec("ip", "-6", "address", "show", "dev", "eth0", "scope", "link", "-tentative")
@@ -167,6 +169,14 @@ func TestMetadata(t *testing.T) {
 				t.Errorf("%s: %s: %s, %s, %v", name, base, status, body, err)
 			}
 		}
+	}
+	if status, _, err := machines[1].curl(metadataIPv4 + "/latest/user-data"); status != "200" {
+		t.Fatal(status, err)
+	}
+	d.says("metadata", machines[1].port, true, "what is kept with the port is served", "instance "+machines[1].instance+", hostname red")
+	e := d.says("metadata", machines[1].port, true, "GET /latest/user-data from 10.0.0.5: 200 OK, ", "because that is what is kept with the port")
+	if len(e.Exchanges) != 1 || e.Wrong != "" || !slices.Contains(e.Exchanges[0].RequestText, "Host: 169.254.169.254") || !slices.Contains(e.Exchanges[0].AnswerText, "200 OK") {
+		t.Errorf("explain metadata: %q, %+v", e.Wrong, e.Exchanges)
 	}
 	// A large answer, and how soon a small one is there.
 	start := time.Now()
@@ -258,8 +268,10 @@ func askNova(t *testing.T, d *deployment, machines []*machine) {
 	nova.mu.Unlock()
 
 	server.Close()
+	d.says("metadata", machines[0].port, true, "is asked for instance "+machines[0].instance+" of project project-blue, and says so")
 	start := time.Now()
 	if status, _, err := machines[0].curl(metadataIPv4 + "/latest"); status != "503" || time.Since(start) > 3*time.Second {
 		t.Errorf("with Nova down: %s after %s, %v", status, time.Since(start), err)
 	}
+	d.says("metadata", machines[0].port, false, "503 Service Unavailable", "connection refused")
 }

@@ -14,8 +14,8 @@ import (
 // Explain tells the story of an object, and what is wrong with it.
 type Explain struct {
 	Admin
-	What  []string `arg:"" help:"What is asked about, after port, network, host, flow or dhcp where that is not clear: an ID or its beginning, a name, a device_id, a MAC or IP address, a cookie (0x…), HOST:OFPORT."`
-	Bytes bool     `help:"Of dhcp: print the last request and answer, decoded and as bytes, and what would be offered now."`
+	What  []string `arg:"" help:"What is asked about, after port, network, host, flow, dhcp or metadata where that is not clear: an ID or its beginning, a name, a device_id, a MAC or IP address, a cookie (0x…), HOST:OFPORT."`
+	Bytes bool     `help:"Of dhcp and metadata: print the last request and answer, decoded and, of dhcp, as bytes, and what would be offered now."`
 }
 
 // Help is shown below the flags.
@@ -30,6 +30,7 @@ Examples:
   tunbridge explain network blue
   tunbridge explain flow 0x0204a1b2c3d4e5f6
   tunbridge explain dhcp web-1 --bytes
+  tunbridge explain metadata web-1
 
 Exit status 1 if something is wrong.`
 }

@@ -179,7 +179,7 @@ func (b bindings) input(op model.Operation, r *http.Request) (*model.Input, erro
 func (b bindings) commit(w http.ResponseWriter, r *http.Request, action string, status int, named bool, change func(*store.Tx, *model.Port) (host string, err error)) error {
 	var p *model.Port
 	var host string
-	_, err := b.store.Update(r.Context(), func(tx *store.Tx) (err error) {
+	err := b.transact(r, func(tx *store.Tx) (err error) {
 		if p, err = b.port(&tx.Tables, r, action); err != nil {
 			return err
 		}

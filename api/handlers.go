@@ -228,27 +228,6 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// commit makes a change durable, or in a dry run answers with what it would do: done is true.
-func (h handlers) commit(w http.ResponseWriter, r *http.Request, q *query, change func(*store.Tx) error) (done bool, err error) {
-	if !q.dryRun {
-		_, err := h.store.Update(r.Context(), change)
-		return false, err
-	}
-	if h.Plan == nil {
-		return false, errNoDryRuns
-	}
-	before, after, err := h.store.Try(change)
-	if err != nil {
-		return false, err
-	}
-	plan, err := h.Plan(r.Context(), before, after)
-	if err != nil {
-		return false, err
-	}
-	writeJSON(w, http.StatusOK, plan)
-	return true, nil
-}
-
 func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 	c := callerOf(r)
 	q, inputs, bulk, err := h.read(model.Create, r)
@@ -256,7 +235,7 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ids := make([]uuid.UUID, len(inputs))
-	done, err := h.commit(w, r, q, func(tx *store.Tx) error {
+	err = h.transact(r, func(tx *store.Tx) error {
 		if err := h.spend(tx, c, h.schema(), inputs); err != nil {
 			return err
 		}
@@ -269,7 +248,7 @@ func (h handlers) create(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	})
-	if done || err != nil {
+	if err != nil {
 		return err
 	}
 	t := &h.store.Snapshot().Tables
@@ -309,14 +288,14 @@ func (h handlers) update(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := h.commit(w, r, q, func(tx *store.Tx) error {
+	err = h.transact(r, func(tx *store.Tx) error {
 		v, err := h.change(tx, r, string(model.Update))
 		if err != nil {
 			return err
 		}
 		return h.resource.update(tx, callerOf(r), v, inputs[0])
 	})
-	if done || err != nil {
+	if err != nil {
 		return err
 	}
 	t := &h.store.Snapshot().Tables
@@ -331,18 +310,17 @@ func (h handlers) update(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h handlers) remove(w http.ResponseWriter, r *http.Request) error {
-	q, err := parseQuery(h.schema(), r.URL.RawQuery)
-	if err != nil {
+	if _, err := parseQuery(h.schema(), r.URL.RawQuery); err != nil {
 		return err
 	}
-	done, err := h.commit(w, r, q, func(tx *store.Tx) error {
+	err := h.transact(r, func(tx *store.Tx) error {
 		v, err := h.change(tx, r, "delete")
 		if err != nil {
 			return err
 		}
 		return h.resource.remove(tx, v)
 	})
-	if done || err != nil {
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -20,7 +20,6 @@ type query struct {
 	limit   int // 0: no pages
 	marker  string
 	reverse bool // the page before the marker
-	dryRun  bool
 }
 
 type pair struct{ key, value string }
@@ -60,9 +59,7 @@ func parseQuery(s *model.Schema, raw string) (*query, error) {
 		case "page_reverse":
 			q.reverse = strings.EqualFold(value, "true")
 		case "dry_run":
-			if q.dryRun, err = model.ToBoolean(value); err != nil {
-				return nil, err
-			}
+			// See Server.transact.
 		default:
 			if _, again := q.filters[key]; !again {
 				q.keys = append(q.keys, key)

@@ -210,7 +210,7 @@ func (s *Server) updateQuota(w http.ResponseWriter, r *http.Request) error {
 	}
 	in := inputs[0]
 	var next model.Quota
-	_, err = s.store.Update(r.Context(), func(tx *store.Tx) error {
+	err = s.transact(r, func(tx *store.Tx) error {
 		next = model.Quota{ProjectID: project}
 		if old, ok := tx.Quota(project); ok {
 			next = *old
@@ -243,7 +243,7 @@ func (s *Server) deleteQuota(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	project := mux.Vars(r)["id"]
-	_, err := s.store.Update(r.Context(), func(tx *store.Tx) error {
+	err := s.transact(r, func(tx *store.Tx) error {
 		old, ok := tx.Quota(project)
 		if !ok || len(old.Limits) == 0 {
 			return &Error{Status: http.StatusNotFound, Type: "TenantQuotaNotFound", Message: fmt.Sprintf("Quota for tenant %s could not be found.", model.Quote(project))}

@@ -142,8 +142,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path, r.URL.RawPath = strings.TrimSuffix(path, ".json"), ""
 	}
 	var noToken *unauthorized
+	var dry *planned
 	switch err := s.serve(a, r); {
 	case err == nil:
+	case errors.As(err, &dry):
+		writeJSON(a, http.StatusOK, dry.plan)
 	case errors.As(err, &noToken):
 		noToken.write(a)
 	default:

@@ -198,7 +198,7 @@ func (h handlers) changePrefixes(change func(tx *store.Tx, row *model.SubnetPool
 			return err
 		}
 		var row model.SubnetPool
-		_, err = h.store.Update(r.Context(), func(tx *store.Tx) error {
+		err = h.transact(r, func(tx *store.Tx) error {
 			v, err := h.change(tx, r, string(model.Update))
 			if err != nil {
 				return err

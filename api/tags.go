@@ -78,7 +78,7 @@ func (h handlers) hasTag(w http.ResponseWriter, r *http.Request) error {
 
 // retagTo stores what change makes of the tags of the resource in the path.
 func (h handlers) retagTo(r *http.Request, op string, change func(has []string) ([]string, error)) (tags []string, err error) {
-	_, err = h.store.Update(r.Context(), func(tx *store.Tx) error {
+	err = h.transact(r, func(tx *store.Tx) error {
 		v, err := h.change(tx, r, op)
 		if err != nil {
 			return err

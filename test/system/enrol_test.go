@@ -1,7 +1,10 @@
 package system
 
 import (
+	"bytes"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +203,88 @@ func foreignController(t *testing.T, other string, settings ...string) {
 	p := d.addPort(d.addNetwork("blue", "10.0.0.0/24"), h.Name)
 	d.plug(h, p)
 	d.become("ACTIVE", p)
+}
+
+// A br-int that is there before the controller, with devices that name no port: the one that os-vif makes
+// forwards between them until the host is enrolled, as every new bridge does; the one that the operator
+// makes as the README says forwards nothing from its first moment on.
+func TestBridgeMadeBefore(t *testing.T) {
+	t.Parallel()
+	d := deploy(t)
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	for _, c := range []struct {
+		name     string
+		settings []string
+		heard    []int // of the frames sent before and after the host is enrolled
+	}{
+		{"osvif", nil, []int{1}},
+		{"readme", []string{"--", "set", "Bridge", "br-int", "fail_mode=secure", "external_ids:owner=tunbridge"}, nil},
+	} {
+		h, err := d.bed.AddCheapHost(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Vsctl(append([]string{"--may-exist", "add-br", "br-int"}, c.settings...)...); err != nil {
+			t.Fatal(err)
+		}
+		for _, tap := range []string{"raw0", "raw1"} {
+			if _, err := h.Vsctl("add-port", "br-int", tap); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Record(tap); err != nil {
+				t.Fatal(err)
+			}
+		}
+		frame := func(number int) []byte {
+			return mark(udpFrame(net.HardwareAddr{2, 0, 0, 0, 0, 1}, broadcastMAC, net.IPv4(10, 0, 0, 66), net.IPv4bcast, 1000, 2000, nil), number)
+		}
+		sent := func(number int) {
+			t.Helper()
+			if err := h.Inject("raw0", frame(number)); err != nil {
+				t.Fatal(err)
+			}
+			d.await("the switch has the frame", func() error {
+				out, err := h.Ofctl("--names", "dump-ports", "br-int", "raw0")
+				if err == nil && !strings.Contains(out, fmt.Sprintf("rx pkts=%d,", number)) {
+					err = fmt.Errorf("it says %s", out)
+				}
+				return err
+			})
+		}
+		sent(1)
+		if len(c.heard) > 0 {
+			d.await("the frame at the other device", func() error {
+				frames, err := h.Sent("raw1")
+				if err == nil {
+					err = is(len(frames), 1)
+				}
+				return err
+			})
+		}
+		d.enrol(h, nil)
+		d.settled(h)
+		sent(2)
+		p := d.addPort(n, h.Name)
+		d.plug(h, p)
+		d.become("ACTIVE", p)
+		d.settled(h)
+		sent(3)
+		frames, err := h.Sent("raw1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var heard []int
+		for _, f := range frames {
+			for number := 1; number <= 3; number++ {
+				if bytes.Equal(f, frame(number)) {
+					heard = append(heard, number)
+				}
+			}
+		}
+		if !slices.Equal(heard, c.heard) || len(frames) != len(heard) {
+			t.Errorf("br-int made by %s: the second device heard frames %v of %d, want %v", c.name, heard, len(frames), c.heard)
+		}
+	}
 }
 
 // What somebody else adds to a bridge, changes or removes is put right: at once where a flow changed,

@@ -33,8 +33,8 @@ const (
 var movable = []string{"vxlan", "gre", "geneve", "vlan", "flat"}
 
 // benchGaps measures for how long a guest that pings another a thousand times a second hears nothing:
-// while the other's port is moved to a host where its VIF is plugged already, and while an address goes
-// over from one VRRP router to the other. Three hosts in namespaces; root.
+// while the other's port is moved to a host where its VIF is plugged already, while it migrates live
+// (migrate.go), and while an address goes over from one VRRP router to the other. Three hosts in namespaces; root.
 func benchGaps(ctx context.Context, out io.Writer, binary, dataDir string, n gaps) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("gap: network namespaces need root")
@@ -65,6 +65,9 @@ func benchGaps(ctx context.Context, out io.Writer, binary, dataDir string, n gap
 		}
 		row("port moved, "+kind+": no answer for", silent)
 		row("  ACTIVE after", active)
+	}
+	if err := d.migrations(ctx, hosts, n.moves, row); err != nil {
+		return err
 	}
 	for _, own := range []bool{false, true} {
 		name := "VRRP, shared address"

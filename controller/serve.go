@@ -59,6 +59,7 @@ func (c *Controller) Inspect() http.Handler {
 			return c.verify(ctx, r.PathValue("host"))
 		})
 	}
+	answer(mux, "GET /v1/trace/{source}/{destination}", c.inspectTrace)
 	return mux
 }
 
@@ -74,6 +75,8 @@ func answer[T any](mux *http.ServeMux, pattern string, f func(context.Context, *
 			switch {
 			case errors.Is(err, errUnknownHost), errors.Is(err, errUnknownObject), errors.Is(err, errNoSubject):
 				status = http.StatusNotFound
+			case errors.Is(err, errBadQuestion):
+				status = http.StatusBadRequest
 			case errors.Is(err, errAmbiguous):
 				status = http.StatusConflict
 			case errors.Is(err, errAway), errors.Is(err, context.DeadlineExceeded):

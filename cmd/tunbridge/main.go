@@ -26,6 +26,7 @@ type program struct {
 	Verify  cli.Verify  `cmd:"" help:"Prove that hosts hold what the store wants, that the store's invariants hold, and that networks are kept apart."`
 	Leases  cli.Leases  `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
 	Explain cli.Explain `cmd:"" help:"Tell the story of a port, network, host or flow, or of DHCP for a port, and what is wrong with it. Exit status 1 if something is."`
+	Trace   cli.Trace   `cmd:"" help:"Follow a packet over the flows that are installed now, on every host of its way: does it arrive, and if not, what stopped it?"`
 	Policy  policy      `cmd:"" help:"Print who may do what through the API: every action with its rule."`
 	Version versionFlag `help:"Print the version and exit."`
 }

@@ -14,6 +14,7 @@
 //	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
 //	GET /v1/explain/WHAT        Explanation
 //	GET /v1/explain/SUBJECT/WHAT Explanation, of a port, network, host, flow, or of dhcp or metadata for a port
+//	GET /v1/trace/PORT/TO       Trace; ?protocol= port= size= source_mac= source_ip= as in TraceQuery
 //
 // HOST is a hostname or a system-id, PORT an ID or a name. An error is a status of 400 or more with {"error": "…"}.
 package inspect

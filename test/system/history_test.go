@@ -261,12 +261,15 @@ func (w *world) trace() {
 				w.traced["to nobody"]++
 			}
 			got := walker.reached(h, from.port, to.MAC)
+			w.agrees(from, to.MAC, got)
 			if reaches && !slices.Equal(got, want) || !reaches && slices.ContainsFunc(got, func(at string) bool { return strings.HasSuffix(at, to.device()) }) {
 				w.t.Fatalf("%s network: unicast from port %s on %s to port %s (%s, host %q) arrives at %q, want %q", from.network.networkType, from.ID, from.Host, to.ID, to.Status, to.Host, got, want)
 			}
 		}
 		slices.Sort(members)
-		if got := walker.reached(h, from.port, broadcast); !slices.Equal(got, members) {
+		got := walker.reached(h, from.port, broadcast)
+		w.agrees(from, broadcast, got)
+		if !slices.Equal(got, members) {
 			w.t.Fatalf("%s network: a broadcast of port %s on %s arrives at %q, want %q", from.network.networkType, from.ID, from.Host, got, members)
 		}
 	}

@@ -1,0 +1,230 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/controller/inspect"
+	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/eval"
+)
+
+// steps tells all that happened, each flow with its cause.
+func (t *tracing) steps(result *eval.Result) []inspect.TraceStep {
+	type place struct {
+		step  *eval.Step
+		depth int
+	}
+	var (
+		places []place
+		of     = map[*eval.Host][]int{}
+	)
+	var walk func(s *eval.Step, depth int)
+	walk = func(s *eval.Step, depth int) {
+		of[s.Host] = append(of[s.Host], len(places))
+		places = append(places, place{s, depth})
+		for _, next := range s.Steps {
+			walk(next, depth+1)
+		}
+	}
+	walk(result.Start, 0)
+	list := make([]inspect.TraceStep, len(places))
+	for h, indexes := range of {
+		t.explained(h, func(loop *host) {
+			for _, i := range indexes {
+				s := places[i].step
+				list[i] = inspect.TraceStep{Depth: places[i].depth, Host: h.Name, Bridge: s.Bridge.String(), Text: t.text(s)}
+				if s.Kind == eval.Looked && s.Flow != nil {
+					f := loop.explain(t.snap, s.Bridge, s.Flow)
+					list[i].Flow = &f
+				}
+			}
+		})
+	}
+	return list
+}
+
+// explained runs f in a host's loop, which knows the causes of its flows; if that is gone, as it is.
+func (t *tracing) explained(h *eval.Host, f func(*host)) {
+	loop := t.loopOf(h)
+	if loop.ask(t.ctx, func() { f(loop) }) != nil {
+		select {
+		case <-loop.done: // nobody else uses it any more
+			f(loop)
+		default: // the time is up, which the caller tells
+		}
+	}
+}
+
+// text tells a step in words.
+func (t *tracing) text(s *eval.Step) string {
+	switch s.Kind {
+	case eval.Entered:
+		return "comes in by " + t.portOf(s.Port)
+	case eval.Looked:
+		if s.Flow == nil {
+			return fmt.Sprintf("no flow of table %d matches", s.Table)
+		}
+	case eval.Ended:
+		if s.End.Kind == eval.Delivered || s.End.Kind == eval.Answered {
+			return fmt.Sprintf("%s: %s", t.portOf(s.End.Port), s.End.Why)
+		}
+		return s.End.Why
+	}
+	return s.Text
+}
+
+// portOf names a port of a bridge and whose it is.
+func (t *tracing) portOf(p eval.Port) string {
+	name := cmp.Or(p.Name, fmt.Sprint("port ", p.Number))
+	if of := t.apiPort(p); of != nil {
+		return fmt.Sprintf("%s of %s", name, portName(of))
+	}
+	return name
+}
+
+// apiPort is the API's port that a VIF is; nil if it is none.
+func (t *tracing) apiPort(p eval.Port) *model.Port {
+	if p.VIF == "" {
+		return nil
+	}
+	of, err := t.port(p.VIF)
+	if err != nil {
+		return nil
+	}
+	return of
+}
+
+// arrivals are the VIFs that a copy comes to, sorted by host and interface.
+func (t *tracing) arrivals(result *eval.Result) []inspect.Arrival {
+	list := []inspect.Arrival{}
+	for _, e := range result.Ends {
+		if e.Kind != eval.Delivered {
+			continue
+		}
+		a := inspect.Arrival{Host: e.Host.Name, Interface: cmp.Or(e.Port.Name, fmt.Sprint(e.Port.Number)), PortID: e.Port.VIF}
+		if p := t.apiPort(e.Port); p != nil {
+			a.PortName = p.Name
+		}
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b inspect.Arrival) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Interface, b.Interface))
+	})
+	return list
+}
+
+// judge says whether the packet arrives, and the reason or the place. Of a request for the MAC address of
+// nobody, asked says who that is.
+func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdict string) {
+	source := portName(t.source)
+	if size, most := t.query.Size, t.network.MTU; size > most && most > 0 {
+		return false, fmt.Sprintf("%s cannot send a packet of %d bytes: the mtu of network %s is %d", source, size, t.network.Name, most)
+	}
+	var delivered []string
+	for _, e := range result.Ends {
+		switch at := fmt.Sprintf("%s on host %s", t.portOf(e.Port), e.Host.Name); {
+		case e.Kind == eval.Answered:
+			return true, fmt.Sprintf("%s gets its answer from the switch of its own host %s", source, e.Host.Name)
+		case e.Kind != eval.Delivered:
+		case t.to.port != nil && e.Port.VIF == t.to.port.ID.String() && e.Port.Down:
+			return false, fmt.Sprintf("%s does not reach %s: it comes to %s, where nobody listens: the device has no carrier", source, t.to.text, at)
+		case t.to.port != nil && e.Port.VIF == t.to.port.ID.String():
+			return true, fmt.Sprintf("%s reaches %s", source, at)
+		default:
+			delivered = append(delivered, at)
+		}
+	}
+	if asked == "" && t.to.port == nil || t.to.port != nil && t.to.port.DeviceOwner == model.OwnerDHCP {
+		for _, e := range result.Ends {
+			if e.Kind == eval.Punted {
+				op := flows.Op(e.Packet.Get(flows.RegOp.Field).Uint())
+				return true, fmt.Sprintf("%s reaches the controller, from host %s, which answers it (%s)", source, e.Host.Name, op)
+			}
+		}
+	}
+	if t.to.port == nil {
+		for _, e := range result.Ends {
+			if e.Kind == eval.Left {
+				return true, strings.TrimPrefix(fmt.Sprintf("%s; what %s sends %s; who has %s there is not known here", asked, source, e.Why, t.to.text), "; ")
+			}
+		}
+		if asked == "" && len(delivered) > 0 {
+			return true, fmt.Sprintf("%s reaches %s", source, strings.Join(delivered, ", "))
+		}
+	}
+	if p := t.to.port; p != nil && p.NetworkID != t.source.NetworkID {
+		n, _ := t.snap.Network(p.NetworkID)
+		return false, fmt.Sprintf("%s does not reach %s: they are on different networks, %s and %s, and no router is between them", source, t.to.text, t.network.Name, n.Name)
+	}
+	if asked != "" && len(delivered) > 0 {
+		return false, fmt.Sprintf("%s does not reach %s: %s; who has it is asked of %s", source, t.to.text, asked, strings.Join(delivered, ", "))
+	}
+	cause := t.cause(result, delivered)
+	if asked != "" {
+		cause = asked + "; the request for it is " + cause
+	}
+	return false, fmt.Sprintf("%s does not reach %s: %s", source, t.to.text, cause)
+}
+
+// cause says why the packet does not arrive: what the source's port security has against it, else what is
+// wrong with the destination, else what stopped it on the way.
+func (t *tracing) cause(result *eval.Result, delivered []string) string {
+	var stopped, last *eval.End
+	for _, e := range result.Ends {
+		switch e.Kind {
+		case eval.Lost, eval.Unknown:
+			if stopped == nil {
+				stopped = e
+			}
+		case eval.Dropped:
+			if insecure(e) {
+				return fmt.Sprintf("port security of %s: %s", portName(t.source), t.dropped(e))
+			}
+			if last == nil || t.to.port != nil && e.Host.Name == t.snap.Holder(t.to.port) {
+				last = e
+			}
+		}
+	}
+	if p := t.to.port; p != nil {
+		switch at, err := t.plugged(p); {
+		case p.DeviceOwner == model.OwnerDHCP:
+			return "this is the port from which DHCP is answered, on every host: it has no VIF, and answers nothing else"
+		case err != nil:
+			return err.Error()
+		case at.reason != "":
+			return at.reason
+		}
+	}
+	switch {
+	case stopped != nil:
+		return stopped.Why
+	case len(delivered) > 0:
+		return "it comes to " + strings.Join(delivered, ", ")
+	case last != nil:
+		return t.dropped(last)
+	}
+	return "it leaves, and comes to no host that has it"
+}
+
+// insecure says whether a packet was dropped because its source may not send it.
+func insecure(e *eval.End) bool {
+	return e.Bridge == flows.BrInt && e.Last != nil && e.Last.Table >= flows.PortSecMAC.Number && e.Last.Table <= flows.PortSecLLA.Number
+}
+
+// dropped names the flow that a packet ended at, and whose it is.
+func (t *tracing) dropped(e *eval.End) string {
+	if e.Last == nil || e.Last.Flow == nil {
+		return fmt.Sprintf("dropped on host %s, in %s: %s", e.Host.Name, e.Bridge, e.Why)
+	}
+	var f inspect.Flow
+	t.explained(e.Host, func(h *host) { f = h.explain(t.snap, e.Bridge, e.Last.Flow) })
+	whose := f.Owner
+	if f.Kind != "" {
+		whose = fmt.Sprintf("%s, %s %s", f.Owner, f.Kind, cmp.Or(f.ObjectName, f.ObjectID))
+	}
+	return fmt.Sprintf("dropped on host %s in %s table %d %s: %s (%s)", e.Host.Name, e.Bridge, f.Table, f.TableName, f.Reason, whose)
+}

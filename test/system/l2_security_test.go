@@ -3,6 +3,7 @@ package system
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -193,13 +194,17 @@ func (w *layer2) spoof() {
 }
 
 // What is behind a port without port security, with a MAC that no API knows, is reached by unicast that
-// no other port hears.
+// no other port hears. The port says so itself, or its network does.
 func (w *layer2) nested() {
-	for _, networkType := range []string{"vxlan", "geneve", "vlan"} {
+	for _, networkType := range []string{"vxlan", "gre", "geneve", "vlan", "flat"} {
 		n := w.network(networkType, "10.0.0.0/24")
-		open := w.guest(n, w.hosts[1], object{"port_security_enabled": false})
-		other := w.guest(n, w.hosts[2], object{"port_security_enabled": false})
-		near, far, third := w.guest(n, w.hosts[1], nil), w.guest(n, w.hosts[0], nil), w.guest(n, w.hosts[2], nil)
+		off, on := object{"port_security_enabled": false}, object(nil)
+		if networkType == "gre" || networkType == "flat" {
+			w.must(http.MethodPut, "/v2.0/networks/"+n.ID, object{"network": off}, nil)
+			off, on = nil, object{"port_security_enabled": true}
+		}
+		open, other := w.guest(n, w.hosts[1], off), w.guest(n, w.hosts[2], off)
+		near, far, third := w.guest(n, w.hosts[1], on), w.guest(n, w.hosts[0], on), w.guest(n, w.hosts[2], on)
 		w.active(open, other, near, far, third)
 		nested := netip.MustParseAddr("10.0.0.200")
 		for _, args := range [][]string{{"link", "set", "eth0", "address", "02:00:00:00:02:00"}, {"addr", "add", "10.0.0.200/24", "dev", "eth0"}} {

@@ -124,7 +124,7 @@ func judge(t *testing.T, requests int, found []finding) []byte {
 			t.Errorf("no answer differs in %q of %q any more", d.fields, d.requests)
 			continue
 		}
-		row := fmt.Sprintf("| %s | %s | %d | ", code(slices.Sorted(maps.Keys(all[i].fields))), example(slices.Sorted(maps.Keys(all[i].answers))), len(all[i].answers))
+		row := fmt.Sprintf("| %s | %s | %d | ", code(slices.Sorted(maps.Keys(all[i].fields))), firstOf(slices.Sorted(maps.Keys(all[i].answers))), len(all[i].answers))
 		if d.extension != "" {
 			missing = append(missing, row+"`"+d.extension+"` |")
 		} else {
@@ -162,8 +162,8 @@ is not there is not found, and its attributes are neither shown nor taken. tunbr
 
 func code(names []string) string { return "`" + strings.Join(names, "`, `") + "`" }
 
-// example names one of the requests, and says that there are more.
-func example(requests []string) string {
+// firstOf names one of the requests, and says that there are more.
+func firstOf(requests []string) string {
 	if len(requests) == 1 {
 		return requests[0]
 	}

@@ -27,7 +27,7 @@ type handler func(http.ResponseWriter, *http.Request) error
 func (handler) ServeHTTP(http.ResponseWriter, *http.Request) { panic("api: not served by mux") }
 
 // openRoutes need no authentication: they tell everybody the same.
-var openRoutes = []string{"get_versions", "get_healthcheck"}
+var openRoutes = []string{"get_versions", "get_healthcheck", "get_openapi"}
 
 // Routes are all operations, in the order of the documentation.
 func (s *Server) Routes() []Route { return s.routes }
@@ -36,6 +36,7 @@ func (s *Server) declareRoutes() []Route {
 	routes := []Route{
 		{Name: "get_versions", Method: http.MethodGet, Path: "/", Access: AccessAny, serve: getVersions},
 		{Name: "get_healthcheck", Method: http.MethodGet, Path: "/healthcheck", Access: AccessAny, serve: getHealth},
+		{Name: "get_openapi", Method: http.MethodGet, Path: "/v2.0/openapi", Access: AccessAny, serve: getOpenAPI},
 		{Name: "get_resources", Method: http.MethodGet, Path: "/v2.0/", Access: AccessAny, serve: getResources},
 		{Name: "get_extensions", Method: http.MethodGet, Path: "/v2.0/extensions", Access: AccessAny, serve: listExtensions},
 		{Name: "get_extension", Method: http.MethodGet, Path: "/v2.0/extensions/{id}", Access: AccessAny, serve: showExtension},

@@ -1,7 +1,9 @@
 package metadata
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -226,5 +228,47 @@ func TestSameAddresses(t *testing.T) {
 	}
 	if c := s.Counts(); c.Answers[200] != uint64(20*len(guests)) || c.Refused != 0 || c.Silent != [silences]uint64{} {
 		t.Errorf("counted %+v", c)
+	}
+}
+
+// When the server ends, machines are told that their connections are over.
+func TestFarewell(t *testing.T) {
+	t.Parallel()
+	s, err := New(Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	v := deployment(1)
+	n := v.Networks[0]
+	g := boot(t, s, v, n, n.Local[0], uint32(n.MTU))
+	dial := g.http.Transport.(*http.Transport).DialContext
+	var open []net.Conn
+	for i := range 10 {
+		c, err := dial(t.Context(), "tcp", "169.254.169.254:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if i%2 == 0 { // it was used
+			fmt.Fprint(c, "GET /latest HTTP/1.1\r\nHost: metadata\r\n\r\n")
+			if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open = append(open, c)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for i, c := range open {
+		var end net.Error
+		if _, err := io.Copy(io.Discard, c); errors.As(err, &end) && end.Timeout() {
+			t.Errorf("connection %d does not end", i)
+		}
 	}
 }

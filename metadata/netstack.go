@@ -112,11 +112,14 @@ func (n *netstack) receive(s *segment, synthetic netip.Addr, mtu int) {
 	n.link.InjectInbound(version, packet)
 }
 
-// send hands what the stack sends to out until ctx ends, in pieces that are valid during the call:
-// complete TCP packets, with the synthetic address they go to. What is not TCP is nobody's.
+// send hands what the stack sends to out until ctx ends and nothing is left, in pieces that are valid during
+// the call: complete TCP packets, with the synthetic address they go to. What is not TCP is nobody's.
 func (n *netstack) send(ctx context.Context, out func(to netip.Addr, pieces [][]byte)) {
 	for {
 		packet := n.link.ReadContext(ctx)
+		if packet == nil {
+			packet = n.link.Read()
+		}
 		if packet == nil {
 			return
 		}
@@ -129,11 +132,17 @@ func (n *netstack) send(ctx context.Context, out func(to netip.Addr, pieces [][]
 	}
 }
 
-// close ends all connections.
-func (n *netstack) close() {
+// hangUp ends all connections; what tells their other ends is sent still.
+func (n *netstack) hangUp() {
 	for _, l := range n.listeners {
 		_ = l.Close()
 	}
+	n.stack.Close()
+}
+
+// close ends everything at once.
+func (n *netstack) close() {
+	n.hangUp()
 	n.link.Close()
-	n.stack.Destroy()
+	n.stack.Wait()
 }

@@ -60,19 +60,25 @@ func New(o Options) (*Server, error) {
 	return s, err
 }
 
-// Run serves until ctx ends. It is called once.
+// farewell is how long the hosts' connections have to write the last packets.
+const farewell = 50 * time.Millisecond
+
+// Run serves until ctx ends; then it tells the machines that their connections are over. It is called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.stack.close()
 	g, ctx := errgroup.WithContext(ctx)
+	sending, sent := context.WithCancel(context.WithoutCancel(ctx))
+	defer sent()
 	g.Go(func() error {
 		frame := make([]byte, 0, ethernetLen+stackMTU)
-		s.stack.send(ctx, func(to netip.Addr, pieces [][]byte) {
+		s.stack.send(sending, func(to netip.Addr, pieces [][]byte) {
 			if c := s.clients.at(to); c != nil {
 				at := c.at.Load()
 				frame = appendFrame(frame[:0], pieces, at.nextHop, at.guest, c.address)
 				at.reply(frame)
 			}
 		})
+		time.Sleep(farewell)
 		return nil
 	})
 	g.Go(func() error {
@@ -98,7 +104,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		<-ctx.Done()
-		return server.Close()
+		defer sent()
+		err := server.Close()
+		s.stack.hangUp()
+		return err
 	})
 	return g.Wait()
 }

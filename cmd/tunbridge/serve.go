@@ -113,6 +113,7 @@ func (s *serve) Run() error {
 		ClaimUnbound: s.claimUnbound(), TLS: hostTLS, Target: s.target(), ProbeInterval: s.ProbeInterval, PuntRate: s.PuntRate,
 	})
 	neutron := api.New(api.Options{Store: truth, Logger: log, Segments: segments, MTUs: mtus, Quotas: quotas, DNSDomain: s.DNSDomain, Authenticate: authenticate})
+	neutron.Plan = ctl.Plan
 
 	events, err := s.notifier(truth, log)
 	if err != nil {
@@ -139,15 +140,21 @@ func (s *serve) Run() error {
 	}
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return ctl.Run(ctx) })
+	// Hosts are left last, since machines are still to be told that their connections are over.
+	hosts, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	g.Go(func() error {
+		defer leave()
+		return machines.Run(ctx)
+	})
+	g.Go(func() error { return ctl.Run(hosts) })
 	if events != nil {
 		g.Go(func() error { return events.Run(ctx) })
 	}
-	g.Go(func() error { return machines.Run(ctx) })
-	g.Go(func() error { return ctl.ServeOVSDB(ctx, ovsdbListener) })
-	g.Go(func() error { return ctl.ServeOpenFlow(ctx, openflowListener) })
+	g.Go(func() error { return ctl.ServeOVSDB(hosts, ovsdbListener) })
+	g.Go(func() error { return ctl.ServeOpenFlow(hosts, openflowListener) })
 	for _, target := range s.Hosts {
-		g.Go(func() error { return ctl.Dial(ctx, target) })
+		g.Go(func() error { return ctl.Dial(hosts, target) })
 	}
 	g.Go(func() error { return serveHTTP(ctx, apiListener, neutron) })
 	g.Go(func() error { return serveHTTP(ctx, adminListener, admin(ctl)) })

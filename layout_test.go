@@ -28,7 +28,7 @@ const module = "github.com/tunbridge/tunbridge"
 var levels = [][]string{
 	{"flows/openflow", "ovsdb", "api/model", "controller/inspect", "test/testbed", "test/nova"},
 	{"api/store", "flows"},
-	{"api/ipam", "flows/eval", "flows/l2", "l2pop", "dhcp", "metadata", "probe", "controller/shard", "controller/nova", "test/demo"},
+	{"api/ipam", "flows/capture", "flows/eval", "flows/l2", "l2pop", "dhcp", "metadata", "probe", "controller/shard", "controller/nova", "test/demo"},
 	{"api", "controller", "cmd/tunbridge/cli"},
 	{"cmd/tunbridge", "test"},
 }
@@ -42,6 +42,7 @@ var only = map[string][]string{
 	"test/demo":         {"test/testbed", "controller/inspect"},
 	"cmd/tunbridge/cli": {"controller/inspect", "flows/..."},
 	"flows/eval":        {"flows", "flows/openflow"},
+	"flows/capture":     feature,
 	"flows/l2":          feature,
 	"l2pop":             feature,
 	"dhcp":              feature,

@@ -44,6 +44,7 @@ type Options struct {
 type Controller struct {
 	o          Options
 	announcers []flows.Announcer // of the features
+	captures   captures
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by system-id
@@ -51,6 +52,7 @@ type Controller struct {
 	watched map[uuid.UUID]map[*host]bool
 	seen    map[uuid.UUID]store.Revision
 	ending  bool
+	stopped chan struct{} // closed when Run ends
 	loops   sync.WaitGroup
 }
 
@@ -72,7 +74,7 @@ func New(o Options) *Controller {
 			announcers = append(announcers, a)
 		}
 	}
-	c := &Controller{o: o, announcers: announcers, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}}
+	c := &Controller{o: o, announcers: announcers, hosts: map[string]*host{}, parked: map[uint64]*link{}, watched: map[uuid.UUID]map[*host]bool{}, seen: map[uuid.UUID]store.Revision{}, stopped: make(chan struct{})}
 	c.o.Handlers = maps.Clone(o.Handlers)
 	if c.o.Handlers == nil {
 		c.o.Handlers = map[flows.Op]flows.Handler{}
@@ -83,14 +85,23 @@ func New(o Options) *Controller {
 
 // Run pokes the hosts that see a change, until ctx ends; then it ends all loops. The hosts' flows stay.
 func (c *Controller) Run(ctx context.Context) error {
-	var hosts store.Revision
+	defer close(c.stopped)
+	var hosts, captures store.Revision
+	expiry := time.NewTimer(0)
+	defer expiry.Stop()
 	for ctx.Err() == nil {
 		snap := c.o.Store.Snapshot()
-		c.pokeChanged(snap, snap.HostsRevision() != hosts)
-		hosts = snap.HostsRevision()
+		c.pokeChanged(snap, snap.HostsRevision() != hosts || snap.CapturesRevision() != captures)
+		hosts, captures = snap.HostsRevision(), snap.CapturesRevision()
+		if next := c.expireCaptures(snap); next.IsZero() {
+			expiry.Stop()
+		} else {
+			expiry.Reset(time.Until(next))
+		}
 		select {
 		case <-snap.Changed(store.Desired):
 		case <-snap.Changed(store.Location):
+		case <-expiry.C:
 		case <-ctx.Done():
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tunbridge/tunbridge/controller/inspect"
 	"github.com/tunbridge/tunbridge/dhcp"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/openflow"
@@ -124,6 +125,10 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 	if h == nil {
 		return
 	}
+	if flows.IsCaptured(p.UserData) {
+		h.c.captures.take(h, p)
+		return
+	}
 	if l.bridge == flows.BrTun {
 		h.probing.take(p)
 		return
@@ -133,8 +138,11 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 		l.dropped[drop].Add(1)
 		return
 	}
+	h.c.captures.spoken(h, &in.from, inspect.PointPunt, in.op, p.Packet)
 	if handler, ok := h.c.o.Handlers[in.op].(prompt); ok {
-		l.answerer.answer(l, handler, &in, now)
+		if answer := l.answerer.answer(l, handler, &in, now); len(answer) > 0 {
+			h.c.captures.spoken(h, &in.from, inspect.PointAnswer, in.op, answer)
+		}
 		return
 	}
 	a := in.from.asker
@@ -211,11 +219,13 @@ func (l *link) serve(handlers map[flows.Op]flows.Handler) {
 
 // pass hands a queued packet to its handler, which replies when it can.
 func (l *link) pass(handler flows.Handler, in *puntedPacket) {
-	from, punt := in.from, in.punt()
+	from, op, punt := in.from, in.op, in.punt()
 	err := handler.Handle(&punt, func(frame []byte) {
-		if h := l.owner.Load(); h == nil || h.punts.Load().byKey[from.port.Key].asker != from.asker {
+		h := l.owner.Load()
+		if h == nil || h.punts.Load().byKey[from.port.Key].asker != from.asker {
 			return // by now: another VIF has the key
 		}
+		h.c.captures.spoken(h, &from, inspect.PointAnswer, op, frame)
 		if err := l.conn.Send(&openflow.PacketOut{InPort: openflow.PortController, Actions: from.out, Data: frame}); err != nil {
 			l.log.Debug("punt not answered", "port", from.port.ID, "error", err)
 		}
@@ -254,8 +264,9 @@ type answerer struct {
 	reply func(frame []byte) // the method send
 }
 
-// answer has a packet answered and keeps what became of it.
-func (w *answerer) answer(l *link, handler prompt, in *puntedPacket, now time.Time) {
+// answer has a packet answered and keeps what became of it. The answer, empty if there was none, is the reader's
+// until the port's next request.
+func (w *answerer) answer(l *link, handler prompt, in *puntedPacket, now time.Time) []byte {
 	a := in.from.asker
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -281,6 +292,7 @@ func (w *answerer) answer(l *link, handler prompt, in *puntedPacket, now time.Ti
 	case w.sent != nil:
 		l.log.Debug("punt not answered", "port", w.punt.Port.ID, "error", w.sent)
 	}
+	return x.answer
 }
 
 // send sends the answer to the packet that is being handled.

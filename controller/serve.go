@@ -60,6 +60,7 @@ func (c *Controller) Inspect() http.Handler {
 		})
 	}
 	answer(mux, "GET /v1/trace/{source}/{destination}", c.inspectTrace)
+	mux.HandleFunc("POST /v1/captures", c.serveCapture)
 	return mux
 }
 

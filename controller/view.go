@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -72,6 +73,7 @@ func (w *viewer) build(snap *store.Snapshot, host *model.Host, ports portNumbers
 		view.Networks = append(view.Networks, memo.network)
 	}
 	slices.SortFunc(view.Networks, func(a, b *flows.Network) int { return cmp.Compare(a.LocalVLAN, b.LocalVLAN) })
+	view.Captures = capturesOn(snap, view, time.Now())
 	w.view, w.networks, w.hosts = view, memos, hosts
 	return view
 }

@@ -16,9 +16,10 @@ const (
 	OwnerDHCP       Owner = 4
 	OwnerProbe      Owner = 5
 	OwnerMetadata   Owner = 6
+	OwnerCapture    Owner = 7
 )
 
-var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp", OwnerProbe: "probe", OwnerMetadata: "metadata"}
+var ownerNames = map[Owner]string{OwnerController: "controller", OwnerL2: "l2", OwnerL2Pop: "l2pop", OwnerDHCP: "dhcp", OwnerProbe: "probe", OwnerMetadata: "metadata", OwnerCapture: "capture"}
 
 // String is the owner's package name.
 func (o Owner) String() string {

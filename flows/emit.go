@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -25,7 +26,8 @@ type Flow struct {
 	Instructions openflow.Instructions
 	Owner        Owner
 	Object       Object
-	Reason       string // a phrase that names the attribute or fact that wants it: "mac_address of the port"
+	Reason       string    // a phrase that names the attribute or fact that wants it: "mac_address of the port"
+	Until        time.Time // when the switch removes it by itself, not before; zero: never
 }
 
 // Cookie is the flow's cookie.
@@ -57,6 +59,7 @@ type Emitter struct {
 	c      *Compiler
 	owner  Owner
 	object Object
+	until  time.Time
 	scope  *scope
 }
 
@@ -99,19 +102,26 @@ func (e *Emitter) Scope(obj Object, deps any, fn func(*Emitter)) {
 		e.scope.children = map[Object]*scope{}
 	}
 	e.scope.children[obj] = next
-	fn(&Emitter{c: e.c, owner: e.owner, object: obj, scope: next})
+	fn(&Emitter{c: e.c, owner: e.owner, object: obj, until: e.until, scope: next})
 	e.c.sweep(next)
 }
 
 // Flow wants a flow. reason names the attribute or fact that wants it.
 func (e *Emitter) Flow(t *Table, priority uint16, match openflow.Match, do openflow.Instructions, reason string) {
-	f := &Flow{Key: Key{t.Number, priority, match}, Instructions: do, Owner: e.owner, Object: e.object, Reason: reason}
+	f := &Flow{Key: Key{t.Number, priority, match}, Instructions: do, Owner: e.owner, Object: e.object, Reason: reason, Until: e.until}
 	if err := verify(t, f); err != nil {
 		e.c.fail(err)
 		return
 	}
 	e.scope.flows = append(e.scope.flows, scopedFlow{t.Bridge, f})
 	e.c.state[t.Bridge].flows.add(f.Key, f)
+}
+
+// Until is an emitter whose flows the switch removes by itself some time after t, whoever is there to tell it.
+func (e *Emitter) Until(t time.Time) *Emitter {
+	limited := *e
+	limited.until = t
+	return &limited
 }
 
 // Cookie is that of the flows of this scope.

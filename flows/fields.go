@@ -3,8 +3,8 @@ package flows
 import "github.com/tunbridge/tunbridge/flows/openflow"
 
 // Reg is a named register field of br-int: which bits, from which table on it is written, up to
-// which it is read, and what it holds. br-tun has none: a patch port clears registers, so that only
-// the frame with its VLAN tag crosses.
+// which it is read, and what it holds. br-tun has none but for captures: a patch port clears registers, so
+// that only the frame with its VLAN tag crosses.
 type Reg struct {
 	Name    string
 	Field   openflow.Field
@@ -22,6 +22,8 @@ var (
 	RegNet  = reg("REG_NET", openflow.Reg6, 32, Classify, Output, "network: its local VLAN")
 	RegOut  = reg("REG_OUT", openflow.Reg7, 32, L2, Output, "output port: a host-local key; 0: not known yet")
 	RegMAC  = reg("REG_MAC", openflow.XReg4, 64, PortSecKind, NDAnswer, "the link-layer address to prove, or to answer with")
+	RegTap  = reg("REG_TAP", openflow.Reg11, 32, Classify, Classify, "1: the frame went through tap_in")
+	RegTun  = reg("REG_TAP_TUN", openflow.Reg11, 32, TunClassify, TunClassify, "1: the frame went through tap, on br-tun")
 	RegOp   = reg("REG_OP", openflow.Reg10, 32, PuntSelect, PuntMeter, "punt operation")
 )
 

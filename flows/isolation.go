@@ -171,6 +171,9 @@ func (c *isolation) integration() {
 			c.outputs()
 			continue
 		}
+		if t == int(TapOut.Number) {
+			continue // entered from output, and left out here
+		}
 		for _, f := range c.tables[t] {
 			want, matches := f.Match.Get(RegNet.Field)
 			for _, net := range slices.Sorted(maps.Keys(c.reach[t])) {
@@ -482,6 +485,9 @@ func (c *isolation) arrival(f *openflow.FlowStats) {
 		return
 	}
 	fr := &frame{flow: f}
+	if tapped(f.Instructions) {
+		return
+	}
 	port, isPort := sole(f.Match, openflow.InPort, 0xffffffff)
 	to := TunFromInt
 	if port != c.view.Ports.PatchInt {
@@ -504,6 +510,28 @@ func (c *isolation) arrival(f *openflow.FlowStats) {
 			c.leak(fr, "frames of %s go past %s: %s", c.port(port), to, i.AppendText(nil))
 		}
 	}
+}
+
+// tapped says whether a flow only shows a frame to the tap, to be classified afterwards.
+func tapped(do openflow.Instructions) bool {
+	if do != openflow.Apply(slices.Collect(do.Applied().All())...) {
+		return false
+	}
+	for a := range do.Applied().All() {
+		switch a := a.(type) {
+		case openflow.SetField:
+			if a.Field != RegTun.Field {
+				return false
+			}
+		case openflow.Resubmit:
+			if a.Port != 0 || a.Table != TunTap.Number && a.Table != TunClassify.Number {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // peer is the enrolled host whose tunnel address a match demands.

@@ -3,8 +3,10 @@ package flows
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -258,7 +260,8 @@ func (b *BridgePlan) Messages() (before, bundle, after []openflow.Message) {
 		bundle = append(bundle, mod)
 	}
 	for _, f := range b.AddFlows {
-		bundle = append(bundle, &openflow.FlowMod{Command: openflow.FlowAdd, Table: f.Table, Priority: f.Priority, Cookie: f.Cookie(), Match: f.Match, Instructions: f.Instructions})
+		bundle = append(bundle, &openflow.FlowMod{Command: openflow.FlowAdd, Table: f.Table, Priority: f.Priority, Cookie: f.Cookie(), HardTimeout: f.timeout(),
+			Match: f.Match, Instructions: f.Instructions})
 	}
 	for _, f := range b.DeleteFlows {
 		bundle = append(bundle, &openflow.FlowMod{Command: openflow.FlowDeleteStrict, Table: f.Table, Priority: f.Priority, Match: f.Match})
@@ -365,6 +368,18 @@ func (f *Flow) String() string {
 		s += fmt.Sprintf("  # %s: %s %s: %s", f.Owner, f.Object.Kind, f.Object.ID, f.Reason)
 	}
 	return s
+}
+
+// overtime is how long the switch keeps a flow with an end, for the controller to remove it first.
+const overtime = 5 * time.Second
+
+// timeout is the flow's hard timeout if it is sent now, in seconds; 0: none.
+func (f *Flow) timeout() uint16 {
+	if f.Until.IsZero() {
+		return 0
+	}
+	left := time.Until(f.Until) + overtime
+	return uint16(min(max(left/time.Second, 1), math.MaxUint16))
 }
 
 func (m *Meter) message() *openflow.MeterMod {

@@ -10,7 +10,9 @@ import (
 
 // loops are the tables that may be entered again from a table with the same or a higher number.
 var loops = []struct{ from, to *Table }{
-	{Classify, Classify}, // once, without the priority tag
+	{Classify, Classify}, // once, without the priority tag; and once behind a tap
+	{TunClassify, TunClassify},
+	{Output, TapOut},
 }
 
 // registerFile is the bits of reg0 to reg15.

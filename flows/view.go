@@ -16,6 +16,7 @@ type View struct {
 	Ports    BridgePorts
 	Peers    []*model.Host // every other enrolled host with a tunnel address, by ID
 	Networks []*Network    // those with a local member, by local VLAN
+	Captures []Capture     // that have not expired and concern the host, by ID
 }
 
 // BridgePorts are the OpenFlow port numbers of the ports that the controller made itself.

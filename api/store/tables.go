@@ -23,6 +23,7 @@ const (
 	bindings
 	hosts
 	claims
+	captures
 	portStatuses
 	hostStatuses
 	events
@@ -188,6 +189,12 @@ var tables = [tableCount]*table{
 			}
 			return uuid.Nil // the port went with it and counts itself
 		},
+	}),
+
+	captures: declare(captures, declaration[model.Capture]{
+		name: "capture",
+		kind: Location,
+		key:  func(c *model.Capture) string { return c.ID.String() },
 	}),
 
 	portStatuses: declare(portStatuses, declaration[model.PortStatus]{

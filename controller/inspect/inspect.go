@@ -10,6 +10,7 @@
 //	GET /v1/find/WHAT           []Object, that an ID, name, address, cookie … may mean
 //	GET /v1/verify              Verification of the store and of all hosts
 //	GET /v1/verify/HOST         Verification of one host
+//	POST /v1/captures           CaptureRequest; a stream of Frames
 //	GET /v1/leases              []Lease
 //	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
 //	GET /v1/explain/WHAT        Explanation

@@ -23,21 +23,7 @@ import (
 // Real clients get, renew and give back what the API says, and understand all of it.
 func TestIPv4Clients(t *testing.T) {
 	testbed.RequireRoot(t)
-	d := prepare(t)
-	hosts, err := d.bed.AddHosts("compute01")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := hosts[0]
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", "--dns-domain=cloud.example", "--dhcp-lease-duration=10"}
-	d.serve()
-	if err := h.Enroll("tcp:"+d.ovsdb, nil); err != nil {
-		t.Fatal(err)
-	}
-	d.quiet(h.Name)
+	d, h := deployReal(t, "--dns-domain=cloud.example", "--dhcp-lease-duration=10")
 	var made struct{ Network network }
 	d.must(http.MethodPost, "/v2.0/networks", object{"network": object{"name": "blue", "dns_domain": "blue.example."}}, &made)
 	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": 4, "cidr": "10.0.0.0/24",
@@ -49,6 +35,7 @@ func TestIPv4Clients(t *testing.T) {
 		start   func(*testbed.VM) (*testbed.DHCPClient, testbed.Lease, error)
 	}{
 		{"udhcpc", (*testbed.VM).StartDHCP}, {"dhclient", (*testbed.VM).StartDhclient}, {"dhcpcd", (*testbed.VM).StartDHCPCD},
+		{"networkd", (*testbed.VM).StartNetworkd},
 	} {
 		t.Run(c.program, func(t *testing.T) {
 			d := d.as(t)

@@ -18,21 +18,7 @@ import (
 func TestIPv6Clients(t *testing.T) {
 	testbed.RequireRoot(t)
 	t.Parallel()
-	d := prepare(t)
-	hosts, err := d.bed.AddHosts("compute01")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := hosts[0]
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", "--dns-domain=cloud.example", "--dhcp-lease-duration=10"}
-	d.serve()
-	if err := h.Enroll("tcp:"+d.ovsdb, nil); err != nil {
-		t.Fatal(err)
-	}
-	d.quiet(h.Name)
+	d, h := deployReal(t, "--dns-domain=cloud.example", "--dhcp-lease-duration=10")
 	resolver := netip.MustParseAddr("2620:fe::fe")
 	told := func(t *testing.T, l testbed.LeaseIPv6) {
 		t.Helper()

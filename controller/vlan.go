@@ -2,11 +2,13 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/google/uuid"
 
 	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/api/store"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/ovsdb"
 )
@@ -57,6 +59,65 @@ func (n *note) isAt(p *ovsdb.Port) bool {
 		}
 	}
 	return true
+}
+
+// noting is a note that is due at a VIF's port.
+type noting struct {
+	port *ovsdb.Port
+	note *note
+}
+
+// number gives each wired VIF's network its number, and takes it from networks that nothing carries any
+// more. It returns the notes that are due before any flow uses them, and those that may wait: at further
+// VIFs of a network that has one. A VIF whose network gets none is wired no longer.
+func (v *localVLANs) number(snap *store.Snapshot, vifs []vif) (first, later []noting) {
+	carried := map[uuid.UUID]bool{}
+	for i := range vifs {
+		f := &vifs[i]
+		if f.wired != nil {
+			carried[f.wired.NetworkID] = true
+		} else if id, err := uuid.Parse(f.port.OtherConfig[otherNetwork]); err == nil {
+			carried[id] = true
+		}
+	}
+	v.release(carried)
+	notes := map[uuid.UUID]*note{}
+	var without []noting
+	for i := range vifs {
+		f := &vifs[i]
+		if f.wired == nil {
+			continue
+		}
+		n := notes[f.wired.NetworkID]
+		if n == nil {
+			vlan, err := v.of(f.wired.NetworkID)
+			if err != nil {
+				f.wired, f.reason = nil, err.Error()
+				continue
+			}
+			network, _ := snap.Network(f.wired.NetworkID)
+			n = newNote(network, vlan)
+			notes[network.ID] = n
+		}
+		if n.isAt(f.port) {
+			n.kept = true
+		} else {
+			without = append(without, noting{f.port, n})
+		}
+	}
+	for _, w := range without {
+		if w.note.kept {
+			later = append(later, w)
+		} else {
+			first = append(first, w)
+		}
+	}
+	return first, later
+}
+
+// clone is a copy to try something with.
+func (v *localVLANs) clone() *localVLANs {
+	return &localVLANs{byNetwork: maps.Clone(v.byNetwork), byVLAN: maps.Clone(v.byVLAN), installed: maps.Clone(v.installed)}
 }
 
 // restore reads the notebook in the ports of br-int. A port whose entry contradicts another keeps its

@@ -107,56 +107,17 @@ func (h *host) unsettled() bool {
 }
 
 // numberNetworks gives each wired VIF's network its local VLAN and notes it on the host before any flow
-// uses it. It returns what can be written later: the notes at further VIFs of a network that has one.
-func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) (later []ovsdb.Operation, err error) {
-	carried := map[uuid.UUID]bool{}
-	for i := range h.vifs {
-		v := &h.vifs[i]
-		if v.wired != nil {
-			carried[v.wired.NetworkID] = true
-		} else if id, err := uuid.Parse(v.port.OtherConfig[otherNetwork]); err == nil {
-			carried[id] = true
-		}
-	}
-	h.vlans.release(carried)
-	notes := map[uuid.UUID]*note{}
-	var without []*vif
-	for i := range h.vifs {
-		v := &h.vifs[i]
-		if v.wired == nil {
-			continue
-		}
-		n := notes[v.wired.NetworkID]
-		if n == nil {
-			vlan, err := h.vlans.of(v.wired.NetworkID)
-			if err != nil {
-				v.wired, v.reason = nil, err.Error()
-				continue
-			}
-			network, _ := snap.Network(v.wired.NetworkID)
-			n = newNote(network, vlan)
-			notes[network.ID] = n
-		}
-		if n.isAt(v.port) {
-			n.kept = true
-		} else {
-			without = append(without, v)
-		}
-	}
-	var first []ovsdb.Operation
-	for _, v := range without {
-		n := notes[v.wired.NetworkID]
-		ops := ovsdb.SetPortTag(v.port.UUID, n.vlan, n.config)
-		if n.kept {
-			later = append(later, ops...)
-		} else {
-			first = append(first, ops...)
-		}
-	}
+// uses it. It returns what can be written later.
+func (h *host) numberNetworks(ctx context.Context, snap *store.Snapshot) (later []noting, err error) {
+	first, later := h.vlans.number(snap, h.vifs)
 	return later, h.writeNotes(ctx, first)
 }
 
-func (h *host) writeNotes(ctx context.Context, ops []ovsdb.Operation) error {
+func (h *host) writeNotes(ctx context.Context, notes []noting) error {
+	var ops []ovsdb.Operation
+	for _, n := range notes {
+		ops = append(ops, ovsdb.SetPortTag(n.port.UUID, n.note.vlan, n.note.config)...)
+	}
 	if _, err := h.session.Transact(ctx, ops...); err != nil {
 		return fmt.Errorf("local VLANs: %w", err)
 	}

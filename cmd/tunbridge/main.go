@@ -28,6 +28,7 @@ type program struct {
 	Explain cli.Explain `cmd:"" help:"Tell the story of a port, network, host or flow, or of DHCP for a port, and what is wrong with it. Exit status 1 if something is."`
 	Trace   cli.Trace   `cmd:"" help:"Follow a packet over the flows that are installed now, on every host of its way: does it arrive, and if not, what stopped it?"`
 	Capture cli.Capture `cmd:"" help:"Copy the frames of a port or a host, at the VIF, the tunnel and the controller, into a pcapng file."`
+	Plan    cli.Plan    `cmd:"" help:"Show what a request to the API would add, change and remove: objects, rows, flows and groups. Nothing is changed."`
 	Policy  policy      `cmd:"" help:"Print who may do what through the API: every action with its rule."`
 	Version versionFlag `help:"Print the version and exit."`
 }

@@ -36,11 +36,22 @@ type fault struct {
 // answer runs one of the operator's commands, which may find something, and takes its text and status.
 func (d *deployment) answer(args ...string) (text string, status int, err error) {
 	text, err = d.tool(args...)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return text, exit.ExitCode(), nil
+	if status = exitStatus(err); status > 0 {
+		err = nil
 	}
-	return text, 0, err
+	return text, status, err
+}
+
+// exitStatus is that of a command, by its error; -1 if it did not run to its end.
+func exitStatus(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
 }
 
 // story is what explain says of something.

@@ -52,6 +52,7 @@ func TestLayer2(t *testing.T) {
 		{"a host has another address", (*layer2).readdress},
 		{"a wide pair costs no megaflows", (*layer2).megaflows},
 		{"a tap that names no port", (*layer2).rawTap},
+		{"frames go where trace says", (*layer2).traced},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			mine := *w

@@ -38,7 +38,7 @@ func (e *explanation) host(ctx context.Context) error {
 	var repairs []repair
 	err = h.ask(ctx, func() {
 		repairs = slices.Clone(h.history.repairs)
-		e.step(true, "datapath type %s (%s), Open vSwitch %s", h.datapath, h.note, h.session.Mirror().OpenVSwitch.OVSVersion)
+		e.step(true, "datapath type %s (%s), Open vSwitch %s", h.datapath, h.note, cmp.Or(h.session.Mirror().OpenVSwitch.OVSVersion, "of unknown version"))
 		for _, physical := range slices.Sorted(maps.Keys(h.row.BridgeMappings)) {
 			e.mapping(h, physical)
 		}

@@ -163,6 +163,15 @@ func runExamples(t *testing.T) (*Server, []example) {
 		if err != nil || got.StatusCode != e.status {
 			t.Fatalf("%s %s %s: %d %s, not %d (%v)", e.method, path, body, got.StatusCode, text, e.status, err)
 		}
+		if e.method == http.MethodGet && len(strings.Split(e.path, "/")) > 3 && !e.long { // as some clients write it
+			bare, query, _ := strings.Cut(path, "?")
+			for _, ending := range []string{".json", "/"} {
+				again := b.send(e.method, bare+ending+"?"+query, "")
+				if again.status != e.status || len(again.text) != len(text) && query == "" {
+					t.Errorf("%s%s: %d %s", bare, ending, again.status, again.text)
+				}
+			}
+		}
 		e.route = routeOf(b.server, e.method, path)
 		if e.long {
 			e.answer = string(text)

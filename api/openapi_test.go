@@ -407,19 +407,19 @@ func (d *description) parameters(r Route, s shape) []any {
 	if s.status == http.StatusOK && r.Schema != nil && r.Schema != model.Quotas && s.answer["$ref"] == nil {
 		query("fields", arrayOf(anyText), "The attributes to show; without it all.")
 	}
-	if changes(r) {
+	if r.Method != http.MethodGet && s.status != 0 {
 		query("dry_run", truth, "Answer with what would change on which host, and change nothing.")
 	}
-	if changes(r) && r.Method != http.MethodPost {
+	if conditional(r) {
 		all = append(all, object{"name": "If-Match", "in": "header", "schema": anyText, "description": "revision_number=N: only if that is still its revision."})
 	}
 	return all
 }
 
-// changes reports whether an operation is one of those that change a resource.
-func changes(r Route) bool {
-	_, special := known[r.Name]
-	return r.Method != http.MethodGet && !special
+// conditional reports whether an operation changes something that has a revision.
+func conditional(r Route) bool {
+	created := r.Method == http.MethodPost && !strings.Contains(r.Path, "{")
+	return r.Method != http.MethodGet && !created && r.Schema != nil && slices.Contains(model.Core(), r.Schema)
 }
 
 // document is the OpenAPI document.

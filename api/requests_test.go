@@ -58,6 +58,16 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s is advertised: %v", e.Alias, advertised[e.Alias])
 		}
 	}
+	for _, alias := range strings.Fields(`provider external-net binding binding-extended port-security allowed-address-pairs net-mtu
+		net-mtu-writable extra_dhcp_opt quotas quota_details quota-check-limit agent agent_sort_key dhcp_agent_scheduler project-id
+		pagination sorting sort-key-validation filter-validation empty-string-filtering ip-substring-filtering
+		standard-attr-description standard-attr-timestamp standard-attr-revisions revision-if-match standard-attr-tag tag-creation
+		tag-ports-during-bulk-creation ip_allocation subnet_allocation default-subnetpools availability_zone
+		network_availability_zone availability_zone_filter rbac-policies network-ip-availability dns-integration`) {
+		if !advertised[alias] {
+			t.Errorf("clients look for %s", alias)
+		}
+	}
 	for _, alias := range []string{"router", "nope"} {
 		if out := b.send("GET", "/v2.0/extensions/"+alias, ""); out.status != http.StatusNotFound || out.body["title"] != "Not Found" {
 			t.Errorf("%s: %d %s", alias, out.status, out.text)

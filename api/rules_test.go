@@ -318,4 +318,13 @@ func TestBulk(t *testing.T) {
 	if count() != before+100 {
 		t.Errorf("%d ports after refused bulks, not %d", count(), before+100)
 	}
+	b.subnet(n, "10.1.0.0/16", "")
+	thousand := strings.Repeat(item+",", 999)
+	b.refused("POST", "/v2.0/ports", `{"ports":[`+thousand+`{"network_id":"00000000-0000-0000-0000-000000000001"}]}`, 404, "NetworkNotFound", "Network 00000000-0000-0000-0000-000000000001 could not be found.")
+	if count() != before+100 {
+		t.Errorf("%d ports after 999 and a wrong one, not %d", count(), before+100)
+	}
+	if out := b.send("POST", "/v2.0/ports", `{"ports":[`+thousand+item+`]}`); out.status != 201 || count() != before+1100 {
+		t.Errorf("1,000 ports: %d, and %d are there: %.300s", out.status, count(), out.text)
+	}
 }

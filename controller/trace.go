@@ -71,18 +71,19 @@ func (c *Controller) trace(ctx context.Context, q inspect.TraceQuery) (inspect.T
 	if err := t.resolve(); err != nil {
 		return answer, err
 	}
+	answer.From, answer.To = portName(t.source), t.to.text
 	at, err := t.plugged(t.source)
 	if err != nil {
 		return answer, err
 	}
 	if at.reason != "" {
-		answer.Verdict = fmt.Sprintf("%s sends nothing: %s", portName(t.source), at.reason)
+		answer.Verdict = "is not sent: " + at.reason
 		return answer, nil
 	}
 	from, err := t.hostOf(at.row)
 	if err != nil {
 		if errors.Is(err, eval.ErrUnread) {
-			answer.Verdict = fmt.Sprintf("%s: %s", portName(t.source), err)
+			answer.Verdict = "is not sent: " + err.Error()
 			return answer, nil
 		}
 		return answer, err

@@ -120,54 +120,55 @@ func (t *tracing) arrivals(result *eval.Result) []inspect.Arrival {
 // judge says whether the packet arrives, and the reason or the place. Of a request for the MAC address of
 // nobody, asked says who that is.
 func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdict string) {
-	source := portName(t.source)
+	const no = "does not arrive: "
 	if size, most := t.query.Size, t.network.MTU; size > most && most > 0 {
-		return false, fmt.Sprintf("%s cannot send a packet of %d bytes: the mtu of network %s is %d", source, size, t.network.Name, most)
+		return false, fmt.Sprintf(no+"the mtu of network %s is %d, and the packet has %d bytes", t.network.Name, most, size)
 	}
+	to := t.to.port
 	var delivered []string
 	for _, e := range result.Ends {
 		switch at := fmt.Sprintf("%s on host %s", t.portOf(e.Port), e.Host.Name); {
 		case e.Kind == eval.Answered:
-			return true, fmt.Sprintf("%s gets its answer from the switch of its own host %s", source, e.Host.Name)
+			return true, fmt.Sprintf("is answered by the switch of host %s", e.Host.Name)
 		case e.Kind != eval.Delivered:
-		case t.to.port != nil && e.Port.VIF == t.to.port.ID.String() && e.Port.Down:
-			return false, fmt.Sprintf("%s does not reach %s: it comes to %s, where nobody listens: the device has no carrier", source, t.to.text, at)
-		case t.to.port != nil && e.Port.VIF == t.to.port.ID.String():
-			return true, fmt.Sprintf("%s reaches %s", source, at)
+		case to != nil && e.Port.VIF == to.ID.String() && e.Port.Down:
+			return false, fmt.Sprintf(no+"nobody listens at %s: the device has no carrier", at)
+		case to != nil && e.Port.VIF == to.ID.String():
+			return true, "arrives at " + at
 		default:
 			delivered = append(delivered, at)
 		}
 	}
-	if asked == "" && t.to.port == nil || t.to.port != nil && t.to.port.DeviceOwner == model.OwnerDHCP {
+	if asked == "" && to == nil || to != nil && to.DeviceOwner == model.OwnerDHCP {
 		for _, e := range result.Ends {
 			if e.Kind == eval.Punted {
 				op := flows.Op(e.Packet.Get(flows.RegOp.Field).Uint())
-				return true, fmt.Sprintf("%s reaches the controller, from host %s, which answers it (%s)", source, e.Host.Name, op)
+				return true, fmt.Sprintf("arrives at the controller, from host %s: it answers (%s)", e.Host.Name, op)
 			}
 		}
 	}
-	if t.to.port == nil {
+	if to == nil {
 		for _, e := range result.Ends {
 			if e.Kind == eval.Left {
-				return true, strings.TrimPrefix(fmt.Sprintf("%s; what %s sends %s; who has %s there is not known here", asked, source, e.Why, t.to.text), "; ")
+				return true, strings.TrimPrefix(fmt.Sprintf("%s: %s; who has %s there is not known here", asked, e.Why, t.to.text), ": ")
 			}
 		}
 		if asked == "" && len(delivered) > 0 {
-			return true, fmt.Sprintf("%s reaches %s", source, strings.Join(delivered, ", "))
+			return true, "arrives at " + strings.Join(delivered, ", ")
 		}
 	}
-	if p := t.to.port; p != nil && p.NetworkID != t.source.NetworkID {
-		n, _ := t.snap.Network(p.NetworkID)
-		return false, fmt.Sprintf("%s does not reach %s: they are on different networks, %s and %s, and no router is between them", source, t.to.text, t.network.Name, n.Name)
+	if to != nil && to.NetworkID != t.source.NetworkID {
+		n, _ := t.snap.Network(to.NetworkID)
+		return false, fmt.Sprintf(no+"the networks %s and %s are two, and no router is between them", t.network.Name, n.Name)
 	}
 	if asked != "" && len(delivered) > 0 {
-		return false, fmt.Sprintf("%s does not reach %s: %s; who has it is asked of %s", source, t.to.text, asked, strings.Join(delivered, ", "))
+		return false, fmt.Sprintf(no+"%s; who has it is asked of %s", asked, strings.Join(delivered, ", "))
 	}
 	cause := t.cause(result, delivered)
 	if asked != "" {
-		cause = asked + "; the request for it is " + cause
+		cause = fmt.Sprintf("%s, and of the request for it: %s", asked, cause)
 	}
-	return false, fmt.Sprintf("%s does not reach %s: %s", source, t.to.text, cause)
+	return false, no + cause
 }
 
 // cause says why the packet does not arrive: what the source's port security has against it, else what is
@@ -182,7 +183,7 @@ func (t *tracing) cause(result *eval.Result, delivered []string) string {
 			}
 		case eval.Dropped:
 			if insecure(e) {
-				return fmt.Sprintf("port security of %s: %s", portName(t.source), t.dropped(e))
+				return fmt.Sprintf("port security of %s: %s", cmp.Or(t.source.Name, t.source.ID.String()), t.dropped(e))
 			}
 			if last == nil || t.to.port != nil && e.Host.Name == t.snap.Holder(t.to.port) {
 				last = e
@@ -215,10 +216,10 @@ func insecure(e *eval.End) bool {
 	return e.Bridge == flows.BrInt && e.Last != nil && e.Last.Table >= flows.PortSecMAC.Number && e.Last.Table <= flows.PortSecLLA.Number
 }
 
-// dropped names the flow that a packet ended at, and whose it is.
+// dropped says why a packet ended where it did, by which flow, and whose that is.
 func (t *tracing) dropped(e *eval.End) string {
 	if e.Last == nil || e.Last.Flow == nil {
-		return fmt.Sprintf("dropped on host %s, in %s: %s", e.Host.Name, e.Bridge, e.Why)
+		return fmt.Sprintf("%s (dropped on host %s, %s)", e.Why, e.Host.Name, e.Bridge)
 	}
 	var f inspect.Flow
 	t.explained(e.Host, func(h *host) { f = h.explain(t.snap, e.Bridge, e.Last.Flow) })
@@ -226,5 +227,5 @@ func (t *tracing) dropped(e *eval.End) string {
 	if f.Kind != "" {
 		whose = fmt.Sprintf("%s, %s %s", f.Owner, f.Kind, cmp.Or(f.ObjectName, f.ObjectID))
 	}
-	return fmt.Sprintf("dropped on host %s in %s table %d %s: %s (%s)", e.Host.Name, e.Bridge, f.Table, f.TableName, f.Reason, whose)
+	return fmt.Sprintf("%s (dropped on host %s, %s table %d %s, by a flow of %s)", f.Reason, e.Host.Name, e.Bridge, f.Table, f.TableName, whose)
 }

@@ -22,6 +22,8 @@ type Trace struct {
 	Arrives bool `json:"arrives"`
 	// Verdict is whether it arrives and where or, if not, which rule of which object stopped it, in words.
 	Verdict  string      `json:"verdict"`
+	From     string      `json:"from"` // both in words, with IDs
+	To       string      `json:"to"`
 	Packet   string      `json:"packet"`   // the fields that the guest sends, as in a match
 	Arrivals []Arrival   `json:"arrivals"` // every VIF that it comes to
 	Steps    []TraceStep `json:"steps"`

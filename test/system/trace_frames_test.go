@@ -102,7 +102,7 @@ func (w *layer2) traced() {
 		}
 	}
 	w.t.Logf("%d frames went where trace said, to %d guests", len(all), arrived)
-	if arrived < len(all)/4 || !slices.ContainsFunc(all, func(x *tried) bool { return strings.Contains(x.told, "port security of") }) {
+	if arrived < len(all)/4 || !slices.ContainsFunc(all, func(x *tried) bool { return strings.Contains(x.told, "port security of ") }) {
 		w.t.Errorf("of %d frames %d arrived", len(all), arrived)
 	}
 }

@@ -75,29 +75,29 @@ func TestTraceTells(t *testing.T) {
 		says    []string // all are in the verdict
 		steps   []string // all are in the steps
 	}{
-		{"another host", inspect.TraceQuery{Source: "web", Destination: "db"}, true, []string{"reaches " + db.device() + " of port db", "compute02"},
+		{"another host", inspect.TraceQuery{Source: "web", Destination: "db"}, true, []string{"arrives at " + db.device() + " of port db", "compute02"},
 			[]string{"vxlan tunnel to " + hosts[1].Encap.String(), "mac_address and binding:host_id of the port", "comes in by " + web.device()}},
-		{"its address", inspect.TraceQuery{Source: "web", Destination: db.FixedIPs[0].Address, Protocol: "tcp", Port: 443}, true, []string{"reaches " + db.device()}, nil},
-		{"IPv6", inspect.TraceQuery{Source: web.ID, Destination: db.FixedIPs[1].Address, Protocol: "udp", Port: 53}, true, []string{"reaches " + db.device()}, nil},
-		{"its MAC address", inspect.TraceQuery{Source: web.MAC, Destination: db.MAC}, true, []string{"reaches " + db.device()}, nil},
-		{"a physical network", inspect.TraceQuery{Source: "red1", Destination: "red2"}, true, []string{"reaches " + red2.device()}, []string{"leaves through bridge br-ex to physical network physnet1, with VLAN 1"}},
-		{"who is there", inspect.TraceQuery{Source: "web", Destination: "db", Protocol: "arp"}, true, []string{"gets its answer from the switch of its own host compute01"}, nil},
-		{"who is there, in IPv6", inspect.TraceQuery{Source: "web", Destination: db.FixedIPs[1].Address, Protocol: "arp"}, true, []string{"gets its answer from the switch"}, nil},
+		{"its address", inspect.TraceQuery{Source: "web", Destination: db.FixedIPs[0].Address, Protocol: "tcp", Port: 443}, true, []string{"arrives at " + db.device()}, nil},
+		{"IPv6", inspect.TraceQuery{Source: web.ID, Destination: db.FixedIPs[1].Address, Protocol: "udp", Port: 53}, true, []string{"arrives at " + db.device()}, nil},
+		{"its MAC address", inspect.TraceQuery{Source: web.MAC, Destination: db.MAC}, true, []string{"arrives at " + db.device()}, nil},
+		{"a physical network", inspect.TraceQuery{Source: "red1", Destination: "red2"}, true, []string{"arrives at " + red2.device()}, []string{"leaves through bridge br-ex to physical network physnet1, with VLAN 1"}},
+		{"who is there", inspect.TraceQuery{Source: "web", Destination: "db", Protocol: "arp"}, true, []string{"is answered by the switch of host compute01"}, nil},
+		{"who is there, in IPv6", inspect.TraceQuery{Source: "web", Destination: db.FixedIPs[1].Address, Protocol: "arp"}, true, []string{"is answered by the switch"}, nil},
 		{"all", inspect.TraceQuery{Source: "web", Destination: "ff:ff:ff:ff:ff:ff"}, true, []string{open.device(), db.device()}, nil},
-		{"metadata", inspect.TraceQuery{Source: "web", Destination: "169.254.169.254", Protocol: "tcp", Port: 80}, true, []string{"reaches the controller", "metadata"}, nil},
-		{"DHCP", inspect.TraceQuery{Source: "web", Destination: "255.255.255.255", Protocol: "udp", Port: 67, SourceIP: "0.0.0.0"}, true, []string{"reaches the controller", "dhcpv4"}, nil},
+		{"metadata", inspect.TraceQuery{Source: "web", Destination: "169.254.169.254", Protocol: "tcp", Port: 80}, true, []string{"arrives at the controller", "metadata"}, nil},
+		{"DHCP", inspect.TraceQuery{Source: "web", Destination: "255.255.255.255", Protocol: "udp", Port: 67, SourceIP: "0.0.0.0"}, true, []string{"arrives at the controller", "dhcpv4"}, nil},
 		{"nobody, who might be outside", inspect.TraceQuery{Source: "red1", Destination: "10.0.0.99"}, true, []string{"no port of network red has 10.0.0.99", "leaves through bridge br-ex to physical network physnet1", "not known here"}, nil},
 
-		{"a port that is not plugged", inspect.TraceQuery{Source: "web", Destination: "away"}, false, []string{"does not reach port away", "VIF not plugged", "compute02", away.ID}, nil},
-		{"from a port that is not plugged", inspect.TraceQuery{Source: "away", Destination: "web"}, false, []string{"port away", "sends nothing", "VIF not plugged"}, nil},
-		{"another's IP address", inspect.TraceQuery{Source: "web", Destination: "db", SourceIP: "10.0.0.77"}, false, []string{"compute01", "port_security_ip", "fixed_ips", "port security of port web"}, nil},
-		{"another's MAC address", inspect.TraceQuery{Source: "web", Destination: "db", SourceMAC: "fa:16:3e:00:00:01"}, false, []string{"port_security_mac", "mac_address", "port security of port web"}, nil},
-		{"any address without port security", inspect.TraceQuery{Source: "open", Destination: "db", SourceIP: "10.0.0.77", SourceMAC: "fa:16:3e:00:00:01"}, true, []string{"reaches " + db.device()}, []string{"would learn into table 61"}},
-		{"another network", inspect.TraceQuery{Source: "web", Destination: "red2"}, false, []string{"does not reach port red2", "different networks, blue and red"}, nil},
-		{"too large for the network", inspect.TraceQuery{Source: "web", Destination: "db", Size: 1500}, false, []string{"1500 bytes", "mtu of network blue is 1450"}, nil},
+		{"a port that is not plugged", inspect.TraceQuery{Source: "web", Destination: "away"}, false, []string{"does not arrive: VIF not plugged", "compute02", away.ID}, nil},
+		{"from a port that is not plugged", inspect.TraceQuery{Source: "away", Destination: "web"}, false, []string{"is not sent: VIF not plugged"}, nil},
+		{"another's IP address", inspect.TraceQuery{Source: "web", Destination: "db", SourceIP: "10.0.0.77"}, false, []string{"compute01", "port_security_ip", "fixed_ips", "does not arrive: port security of web: "}, nil},
+		{"another's MAC address", inspect.TraceQuery{Source: "web", Destination: "db", SourceMAC: "fa:16:3e:00:00:01"}, false, []string{"port_security_mac", "mac_address", "does not arrive: port security of web: "}, nil},
+		{"any address without port security", inspect.TraceQuery{Source: "open", Destination: "db", SourceIP: "10.0.0.77", SourceMAC: "fa:16:3e:00:00:01"}, true, []string{"arrives at " + db.device()}, []string{"would learn into table 61"}},
+		{"another network", inspect.TraceQuery{Source: "web", Destination: "red2"}, false, []string{"does not arrive: the networks blue and red are two"}, nil},
+		{"too large for the network", inspect.TraceQuery{Source: "web", Destination: "db", Size: 1500}, false, []string{"does not arrive: the mtu of network blue is 1450", "1500 bytes"}, nil},
 		{"an unknown MAC address", inspect.TraceQuery{Source: "red1", Destination: "fa:16:3e:99:99:99"}, true, []string{"leaves through bridge br-ex"}, nil},
 		{"outside, without a router", inspect.TraceQuery{Source: "web", Destination: "192.0.2.1"}, false, []string{"through the router 10.0.0.1, which no port of network blue has", "who has it is asked of"}, nil},
-		{"the DHCP port", inspect.TraceQuery{Source: "web", Destination: "10.0.0.2"}, false, []string{"does not reach"}, nil},
+		{"the DHCP port", inspect.TraceQuery{Source: "web", Destination: "10.0.0.2"}, false, []string{"does not arrive: this is the port from which DHCP is answered"}, nil},
 	} {
 		got := d.follow(c.q)
 		text, _ := json.MarshalIndent(got, "", " ")
@@ -114,15 +114,13 @@ func TestTraceTells(t *testing.T) {
 				t.Errorf("%s: no step has %q: %s", c.what, w, text)
 			}
 		}
-		t.Logf("%s: %s", c.what, got.Verdict)
 	}
 
 	// The command: the verdict is its first line, and its exit status.
 	text, err := d.tool("trace", "web", "db")
-	if err != nil || !strings.HasPrefix(text, "port web ("+web.ID+") reaches ") || !strings.Contains(text, "l2, port web ("+web.ID+"): ") {
+	if err != nil || !strings.HasPrefix(text, "arrives at "+db.device()+" of port db ("+db.ID+") on host compute02\nfrom port web ("+web.ID+") to port db") || !strings.Contains(text, "l2, port web ("+web.ID+"): ") {
 		t.Errorf("error %v, printed\n%s", err, text)
 	}
-	t.Log("\n" + text)
 	for line := range strings.Lines(text) {
 		if n := len([]rune(line)); n > 101 && strings.ContainsAny(strings.TrimSpace(line), " ,") {
 			t.Errorf("%d columns: %s", n, line)

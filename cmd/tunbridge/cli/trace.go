@@ -50,7 +50,7 @@ func (c *Trace) Run() error {
 		return err
 	}
 	err = c.print(t, func(w io.Writer) error {
-		fmt.Fprintln(w, t.Verdict)
+		fmt.Fprintf(w, "%s\nfrom %s to %s\n", t.Verdict, t.From, t.To)
 		if t.Packet != "" {
 			fmt.Fprintf(w, "  %s\n", t.Packet)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
 // The bench itself, on a small system: every step ends, and flows are within their budget.
@@ -48,6 +50,26 @@ func TestRunDHCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []string{"lost 0 of 20", "guests: 4", "12 boots in 100ms", "0 without an answer"} {
+		if !strings.Contains(table.String(), row) {
+			t.Errorf("no %q in\n%s", row, &table)
+		}
+	}
+}
+
+// What guests see of the metadata service, measured on few of them: every step ends, and every request is
+// answered.
+func TestRunMetadata(t *testing.T) {
+	testbed.RequireRoot(t)
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "tunbridge")
+	if err := build(t.Context(), binary); err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	if err := benchMetadata(t.Context(), &table, binary, dir, sizeMetadata{guests: 3, requests: 5, boot: 5, lasting: 100 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{"one guest", "3 guests boot at once, 5 requests each", "from Nova", "requests per second, 3 guests, new connections"} {
 		if !strings.Contains(table.String(), row) {
 			t.Errorf("no %q in\n%s", row, &table)
 		}

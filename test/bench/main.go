@@ -14,6 +14,7 @@
 // figure of a system that did not do its work is none.
 //
 // `bench dhcp` measures the answers to guests instead: dhcp.go, with the guests of guest.go.
+// `bench metadata` measures those to guests in namespaces that ask for their metadata: metadata.go.
 // `bench gap` measures for how long guests hear nothing of each other while one moves: gap.go.
 //
 // Read wiring.go first; report.go prints.
@@ -74,8 +75,10 @@ func bench(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if flag.NArg() > 0 && flag.Arg(0) != "dhcp" && flag.Arg(0) != "gap" {
-		return fmt.Errorf("%q: want dhcp, gap, or nothing", flag.Arg(0))
+	switch flag.Arg(0) {
+	case "", "dhcp", "gap", "metadata":
+	default:
+		return fmt.Errorf("%q: want dhcp, metadata, gap, or nothing", flag.Arg(0))
 	}
 	dir, err := os.MkdirTemp("", "tunbridge-bench-")
 	if err != nil {
@@ -88,6 +91,11 @@ func bench(ctx context.Context) error {
 	}
 	if flag.Arg(0) == "gap" {
 		return benchGaps(ctx, os.Stdout, binary, filepath.Join(dir, "data"), gaps{moves: 20, failovers: 10})
+	}
+	if flag.Arg(0) == "metadata" {
+		full := fullMetadata
+		full.profile = *profile
+		return benchMetadata(ctx, os.Stdout, binary, dir, full)
 	}
 	if flag.Arg(0) == "dhcp" {
 		full := fullDHCP

@@ -304,6 +304,7 @@ func (d *deployment) anonymous(line string, names map[string]string) string {
 	line = regexp.MustCompile(`undone: .*`).ReplaceAllString(line, "undone: …")
 	line = regexp.MustCompile(`[0-9a-f]{2}(:[0-9a-f]{2}){5}`).ReplaceAllString(line, "MAC")
 	line = regexp.MustCompile(`of 10\.0\.0\.\d+$`).ReplaceAllString(line, "of 10.0.0.5")
+	line = regexp.MustCompile(`of up to \d+ bytes`).ReplaceAllString(line, "of up to 1450 bytes") // less where probes were lost
 	line = regexp.MustCompile(`172\.31\.0\.\d+`).ReplaceAllString(line, "172.31.0.2")
 	return regexp.MustCompile(`\d+ of its packets`).ReplaceAllString(line, "3 of its packets")
 }

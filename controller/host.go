@@ -28,21 +28,22 @@ const (
 // host is the loop of one host: it lives as long as the host's OVSDB session. Whatever happened is only
 // a reason to look again; everything is computed from the newest snapshot and the newest mirror.
 type host struct {
-	c       *Controller
-	id      string // system-id
-	session *ovsdb.Session
-	remote  netip.Addr // where it dialled from; zero for a unix socket
-	cert    string     // fingerprint of its TLS certificate; "" without TLS
-	since   time.Time
-	log     *slog.Logger
-	stop    context.CancelCauseFunc
-	done    chan struct{}
-	poked   chan struct{}
-	arrived chan *link
-	asked   chan func()
-	punts   atomic.Pointer[punts] // what the packet-in workers may answer for
-	probing *probing
-	heard   portSet // that were heard here first while they migrate
+	c        *Controller
+	id       string // system-id
+	session  *ovsdb.Session
+	remote   netip.Addr // where it dialled from; zero for a unix socket
+	cert     string     // fingerprint of its TLS certificate; "" without TLS
+	since    time.Time
+	log      *slog.Logger
+	stop     context.CancelCauseFunc
+	done     chan struct{}
+	poked    chan struct{}
+	arrived  chan *link
+	asked    chan func()
+	punts    atomic.Pointer[punts] // what the packet-in workers may answer for
+	probing  *probing
+	heard    portSet // that were heard here first while they migrate
+	activity activity
 
 	// The loop's own from here on.
 	row        *model.Host   // as in the store

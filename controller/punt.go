@@ -138,6 +138,7 @@ func (l *link) packetIn(p *openflow.PacketIn) {
 		l.dropped[drop].Add(1)
 		return
 	}
+	h.activity.punted(in.op)
 	h.c.captures.spoken(h, &in.from, inspect.PointPunt, in.op, p.Packet)
 	if handler, ok := h.c.o.Handlers[in.op].(prompt); ok {
 		if answer := l.answerer.answer(l, handler, &in, now); len(answer) > 0 {

@@ -169,6 +169,7 @@ func (h *host) describe(row *inspect.Host) {
 		row.Pending = h.pending.String()
 	}
 	row.LastCommit, row.Commits, row.Repairs, row.Restarts = h.commit, h.commits, h.repairs, h.restarts
+	row.Activity = h.activity.describe(h.links[flows.BrInt])
 	for _, b := range flows.Bridges {
 		row.Flows[b.String()] = h.compiler.Len(b)
 	}

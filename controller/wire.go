@@ -25,9 +25,11 @@ func (h *host) wire(ctx context.Context, ports portNumbers) error {
 		return err
 	}
 	h.history.saw(h.vifs, time.Now())
+	began := time.Now()
 	view := h.viewer.build(snap, h.row, ports, h.vifs, h.vlans)
 	h.c.watch(h, h.viewer.networks, h.unsettled())
 	compileErr := h.compiler.Compile(view)
+	h.activity.compiled = time.Since(began)
 	h.punts.Store(puntsOf(view, h.punts.Load()))
 	sent := time.Now()
 	if err := h.apply(ctx); err != nil {
@@ -134,6 +136,7 @@ func (h *host) apply(ctx context.Context) error {
 		return nil
 	}
 	h.pending = plan
+	began := time.Now()
 	appears, goes := plan[flows.BrTun].Split()
 	for _, b := range []*flows.BridgePlan{&appears, &plan[flows.BrInt], &goes} {
 		if b.Empty() {
@@ -147,6 +150,7 @@ func (h *host) apply(ctx context.Context) error {
 	h.settle(plan)
 	h.pending = nil
 	h.commit = time.Now()
+	h.activity.planned, h.activity.acknowledged = plan.Len(), h.commit.Sub(began)
 	h.commits++
 	return nil
 }

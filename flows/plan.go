@@ -182,6 +182,15 @@ func (p *Plan) Empty() bool {
 // Empty says whether nothing has to be sent to this bridge.
 func (b *BridgePlan) Empty() bool { return !b.Adds() && !b.Deletes() }
 
+// Len counts the changes.
+func (p *Plan) Len() (n int) {
+	for i := range p {
+		b := &p[i]
+		n += len(b.AddMeters) + len(b.DeleteMeters) + len(b.AddGroups) + len(b.DeleteGroups) + len(b.AddBuckets) + len(b.DeleteBuckets) + len(b.AddFlows) + len(b.DeleteFlows)
+	}
+	return n
+}
+
 // Adds says whether anything appears or changes.
 func (b *BridgePlan) Adds() bool {
 	return len(b.AddMeters)+len(b.AddGroups)+len(b.AddBuckets)+len(b.AddFlows) > 0

@@ -18,19 +18,21 @@ import (
 
 // program is the command line.
 type program struct {
-	Serve   serve       `cmd:"" help:"Run the controller."`
-	Demo    demo.Demo   `cmd:"" help:"Run real Open vSwitch hosts in namespaces on this machine with one controller, and show every claim working. Needs root."`
-	Hosts   cli.Hosts   `cmd:"" help:"List the hosts: sessions, VIFs, pending plan, last error."`
-	Flows   cli.Flows   `cmd:"" help:"List the flows installed on a host now, or those of a saved dump, each with the object and the fact that wants it."`
-	Diff    cli.Diff    `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
-	Verify  cli.Verify  `cmd:"" help:"Prove that hosts hold what the store wants, that the store's invariants hold, and that networks are kept apart."`
-	Leases  cli.Leases  `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
-	Explain cli.Explain `cmd:"" help:"Tell the story of a port, network, host or flow, or of DHCP for a port, and what is wrong with it. Exit status 1 if something is."`
-	Trace   cli.Trace   `cmd:"" help:"Follow a packet over the flows that are installed now, on every host of its way: does it arrive, and if not, what stopped it?"`
-	Capture cli.Capture `cmd:"" help:"Copy the frames of a port or a host, at the VIF, the tunnel and the controller, into a pcapng file."`
-	Plan    cli.Plan    `cmd:"" help:"Show what a request to the API would add, change and remove: objects, rows, flows and groups. Nothing is changed."`
-	Policy  policy      `cmd:"" help:"Print who may do what through the API: every action with its rule."`
-	Version versionFlag `help:"Print the version and exit."`
+	Serve      serve          `cmd:"" help:"Run the controller."`
+	Demo       demo.Demo      `cmd:"" help:"Run real Open vSwitch hosts in namespaces on this machine with one controller, and show every claim working. Needs root."`
+	Hosts      cli.Hosts      `cmd:"" help:"List the hosts: sessions, VIFs, pending plan, last error."`
+	Flows      cli.Flows      `cmd:"" help:"List the flows installed on a host now, or those of a saved dump, each with the object and the fact that wants it."`
+	Diff       cli.Diff       `cmd:"" help:"Compare what is installed on a host with what is wanted. Exit status 1 if they differ."`
+	Verify     cli.Verify     `cmd:"" help:"Prove that hosts hold what the store wants, that the store's invariants hold, and that networks are kept apart."`
+	Leases     cli.Leases     `cmd:"" help:"List what DHCP gives to ports, and the last that each asked."`
+	Explain    cli.Explain    `cmd:"" help:"Tell the story of a port, network, host or flow, or of DHCP for a port, and what is wrong with it. Exit status 1 if something is."`
+	Trace      cli.Trace      `cmd:"" help:"Follow a packet over the flows that are installed now, on every host of its way: does it arrive, and if not, what stopped it?"`
+	Capture    cli.Capture    `cmd:"" help:"Copy the frames of a port or a host, at the VIF, the tunnel and the controller, into a pcapng file."`
+	Plan       cli.Plan       `cmd:"" help:"Show what a request to the API would add, change and remove: objects, rows, flows and groups. Nothing is changed."`
+	Top        cli.Top        `cmd:"" help:"Show hosts live: packet-ins, plans and how long they take."`
+	Policy     policy         `cmd:"" help:"Print who may do what through the API: every action with its rule."`
+	Completion cli.Completion `cmd:"" help:"Print the script that makes bash, zsh or fish complete commands, flags and hosts."`
+	Version    versionFlag    `help:"Print the version and exit."`
 }
 
 type versionFlag bool

@@ -44,6 +44,7 @@ type Host struct {
 	Commits      uint64            `json:"commits"`
 	Repairs      uint64            `json:"repairs"`  // plans that undid a foreign change
 	Restarts     uint64            `json:"restarts"` // switch found empty after a reconnect
+	Activity     *Activity         `json:"activity,omitempty"`
 }
 
 // Session is a host's OVSDB session.

@@ -33,9 +33,9 @@ func (Capture) Help() string {
 The copies are metered, 2000 a second on a bridge. The switch removes what makes them when the time is over, whoever is left to tell it.
 
 Examples:
-  tunbridge capture web-1 -w web-1.pcapng --for 30s
-  tunbridge capture compute01 -c 100
-  tunbridge capture web-1 -w - | tcpdump -nr -`
+  tunbridge capture web-1 -w web-1.pcapng --for 3s
+  tunbridge capture compute01 --for 3s -c 100
+  tunbridge capture web-1 --for 3s -w - | tcpdump -nr -`
 }
 
 // errEnough ends a capture that has its count.

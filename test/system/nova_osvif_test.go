@@ -36,17 +36,25 @@ func (c *computes) Plug(host string, i *nova.Instance, nic *nova.NIC) error {
 	if err := c.osvif[host].Plug(i, nic); err != nil {
 		return err
 	}
-	if vm := c.guestOf(host, nic); vm != nil {
-		return vm.Plug()
-	}
 	vif := vifOf(i, nic)
 	vif.Delegated = true
-	vm, err := c.hosts[host].AddVM(fmt.Sprintf("%s-%d", i.Name, len(c.guests)), vif)
-	if err != nil {
-		return err
+	if vm := c.guestOf(host, nic); vm != nil {
+		if err := vm.Plug(); err != nil {
+			return err
+		}
+	} else {
+		vm, err := c.hosts[host].AddVM(fmt.Sprintf("%s-%d", i.Name, len(c.guests)), vif)
+		if err != nil {
+			return err
+		}
+		c.guests[host+" "+nic.Port] = vm
 	}
-	c.guests[host+" "+nic.Port] = vm
-	return nil
+	// ovs-vswitchd reads a new device's flags, adds one and writes them back: what came up in between is down.
+	_, err := c.hosts[host].Vsctl("wait-until", "Interface", vif.Device(), "ofport>=1")
+	if err == nil {
+		_, err = c.hosts[host].Exec("ip", "link", "set", vif.Device(), "up")
+	}
+	return err
 }
 
 // Unplug is the hypervisor's part, then os-vif's.

@@ -142,12 +142,11 @@ func portName(p *model.Port) string {
 func (e *explanation) sessions(ctx context.Context, row *model.Host) (*host, error) {
 	h := e.c.loop(row.ID)
 	if h == nil {
-		status, said := e.snap.HostStatus(row.ID)
-		since := "it has not been since this controller began"
-		if said && status.LastError != "" {
-			since = status.LastError
+		since, at := "it has not been since this controller began", time.Time{}
+		if status, said := e.snap.HostStatus(row.ID); said {
+			since, at = status.LastError, status.Since
 		}
-		e.stepAt(status.Since, false, "host %s is not connected: %s. Its flows stay as they are. Look for ovsdb-server there, and at its `ovs-vsctl get-manager`", row.Hostname, since)
+		e.stepAt(at, false, "host %s is not connected: %s. Its flows stay as they are. Look for ovsdb-server there, and at its `ovs-vsctl get-manager`", row.Hostname, since)
 		return nil, nil
 	}
 	err := h.ask(ctx, func() {

@@ -39,8 +39,8 @@ func (e *explanation) host(ctx context.Context) error {
 	err = h.ask(ctx, func() {
 		repairs = slices.Clone(h.history.repairs)
 		e.step(true, "datapath type %s (%s), Open vSwitch %s", h.datapath, h.note, cmp.Or(h.session.Mirror().OpenVSwitch.OVSVersion, "of unknown version"))
-		for _, physical := range slices.Sorted(maps.Keys(h.row.BridgeMappings)) {
-			e.mapping(h, physical)
+		for _, physical := range slices.Sorted(maps.Keys(row.BridgeMappings)) {
+			e.mapping(h, row, physical)
 		}
 		for i := range h.vifs {
 			if v := &h.vifs[i]; v.wired == nil {
@@ -69,16 +69,16 @@ func (e *explanation) host(ctx context.Context) error {
 }
 
 // mapping tells of the bridge that a physical network is mapped to, in the host's loop.
-func (e *explanation) mapping(h *host, physical string) {
-	ports, _ := portsMade(h.row, h.session.Mirror())
-	bridge := h.row.BridgeMappings[physical]
+func (e *explanation) mapping(h *host, row *model.Host, physical string) {
+	ports, _ := portsMade(row, h.session.Mirror())
+	bridge := row.BridgeMappings[physical]
 	switch {
 	case h.session.Mirror().Bridge(bridge) == nil:
-		e.step(false, "wrong provider mapping: host %s has no bridge %s, to which %s maps physical network %s", h.row.Hostname, bridge, keyBridgeMappings, physical)
+		e.step(false, "wrong provider mapping: host %s has no bridge %s, to which %s maps physical network %s", row.Hostname, bridge, keyBridgeMappings, physical)
 	case ports.uplinks[physical] == 0:
-		e.step(false, "wrong provider mapping: bridge %s of physical network %s on host %s is not of br-int's datapath type, %s", bridge, physical, h.row.Hostname, h.datapath)
+		e.step(false, "wrong provider mapping: bridge %s of physical network %s on host %s is not of br-int's datapath type, %s", bridge, physical, row.Hostname, h.datapath)
 	default:
-		e.step(true, "physical network %s is bridge %s of host %s, behind port %d of br-int", physical, bridge, h.row.Hostname, ports.uplinks[physical])
+		e.step(true, "physical network %s is bridge %s of host %s, behind port %d of br-int", physical, bridge, row.Hostname, ports.uplinks[physical])
 	}
 }
 

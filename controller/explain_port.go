@@ -104,9 +104,9 @@ func (e *explanation) wiring(ctx context.Context, p *model.Port) (row *model.Hos
 	plugged := false
 	err = h.ask(ctx, func() {
 		if physical := n.Segment.PhysicalNetwork; row.BridgeMappings[physical] != "" {
-			e.mapping(h, physical)
+			e.mapping(h, row, physical)
 		}
-		plugged = e.plugged(h, p)
+		plugged = e.plugged(h, row.Hostname, p)
 	})
 	if err != nil || !plugged {
 		h = nil
@@ -148,9 +148,8 @@ func (e *explanation) bound(p *model.Port, n *model.Network) *model.Host {
 	return row
 }
 
-// plugged tells of the port's VIF, in the host's loop.
-func (e *explanation) plugged(h *host, p *model.Port) bool {
-	on := h.row.Hostname
+// plugged tells of the port's VIF on a host, in the host's loop.
+func (e *explanation) plugged(h *host, on string, p *model.Port) bool {
 	i := slices.IndexFunc(h.vifs, func(v vif) bool { return v.id == p.ID })
 	if i < 0 {
 		for j := range h.vifs {

@@ -339,3 +339,45 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzQuery asks for every collection with any query: no fault of ours, and JSON for an answer.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		"fields=id&sort_key=name&sort_dir=desc&limit=1", "limit=2&page_reverse=True&marker=00000001-0000-4000-8000-000000000000",
+		"tags=a,b&not-tags-any=c&changed_since=2026-11-21T22:05:26Z", "fixed_ips=ip_address%3D10.0.0.5&fixed_ips=subnet_id%3Dx&fixed_ips=ip_address_substr%3D0.0",
+		"shared=true&admin_state_up=1&mtu=1450&provider:segmentation_id=7", "mac_address=fa:16:3e:00:00:01&cidr=10.0.0.0/24&gateway_ip=&ip_version=4",
+	} {
+		f.Add(seed)
+	}
+	st := store.OpenMemory()
+	f.Cleanup(func() { st.Close() })
+	server := New(Options{Store: st, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	send := func(method, path, query, body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, &http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query}, Host: "api.test", Header: http.Header{},
+			RequestURI: path, Body: io.NopCloser(strings.NewReader(body))})
+		return w
+	}
+	for i := range 2 {
+		send("POST", "/v2.0/networks", "", fmt.Sprintf(`{"network":{"name":"n%d","tags":["a"]}}`, i))
+	}
+	for n := range st.Snapshot().Networks() {
+		send("POST", "/v2.0/subnets", "", fmt.Sprintf(`{"subnet":{"network_id":%q,"ip_version":4,"cidr":"10.0.0.0/24"}}`, n.ID))
+		if w := send("POST", "/v2.0/ports", "", fmt.Sprintf(`{"port":{"network_id":%q,"name":"p"}}`, n.ID)); w.Code != http.StatusCreated {
+			f.Fatal(w.Body)
+		}
+	}
+	var lists []string
+	for _, r := range server.Routes() {
+		if r.Method == http.MethodGet && r.Schema != nil && !strings.Contains(r.Path, "{") {
+			lists = append(lists, r.Path)
+		}
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		for _, path := range lists {
+			if w := send("GET", path, query, ""); w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
+				t.Fatalf("%s?%s: %d %s", path, query, w.Code, w.Body)
+			}
+		}
+	})
+}

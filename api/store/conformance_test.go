@@ -508,3 +508,43 @@ func TestOpenAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestBulk commits the largest bulk request, a thousand ports with addresses of both versions, as one
+// transaction: an external cluster with the limits that are asked of it takes it.
+func TestBulk(t *testing.T) {
+	eachPlace(t, func(t *testing.T, at place) {
+		s := at.open(t)
+		network := newNetwork(7)
+		subnet, subnet6 := newSubnet(network, "10.0.0.0/16"), newSubnet(network, "fd00::/64")
+		update(t, s, func(tx *Tx) error {
+			return first(tx.PutNetwork(network), tx.PutSubnet(subnet), tx.PutSubnet(subnet6))
+		})
+		thousand := func(tx *Tx) error {
+			a, a6 := ip("10.0.1.0"), ip("fd00::1")
+			for i := range 1000 {
+				p := newPort(network, i)
+				p.DeviceID, p.DeviceOwner, p.HostID = "vm", "compute:nova", "h1"
+				p.FixedIPs = append(fixed(subnet, a), fixed(subnet6, a6)...)
+				if err := tx.PutPort(p); err != nil {
+					return err
+				}
+				a, a6 = a.Next(), a6.Next()
+			}
+			return nil
+		}
+		count := func() int { return len(slices.Collect(s.Snapshot().PortsOf(network.ID))) }
+		var taken *UniqueError
+		if _, err := s.Update(t.Context(), func(tx *Tx) error {
+			if err := thousand(tx); err != nil {
+				return err
+			}
+			return tx.PutPort(newPort(network, 500))
+		}); !errors.As(err, &taken) || count() != 0 {
+			t.Errorf("a thousand and one with the MAC of another: %v, and %d are there", err, count())
+		}
+		update(t, s, thousand)
+		if count() != 1000 {
+			t.Errorf("%d of 1000 ports", count())
+		}
+	})
+}

@@ -40,6 +40,10 @@ func (d *deployment) migrate(ctx context.Context, hosts []*testbed.Host, kind st
 				return err
 			}
 		}
+		// Nor is it asked: its kernel would answer whether its MAC address still holds.
+		if _, err := s.guests[2].Exec("ip", "neigh", "replace", s.address(0).String(), "lladdr", s.ports[0].MAC, "dev", "eth0"); err != nil {
+			return err
+		}
 		bindings := "/v2.0/ports/" + s.ports[0].ID + "/bindings"
 		for i := range times {
 			here, there := i%2, (i+1)%2

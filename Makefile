@@ -39,6 +39,7 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: deps build ## benchmarks of packages, then of the whole
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./test/bench
+	go run ./test/bench api
 	go run ./test/bench dhcp
 	@[ "$$(id -u)" != 0 ] || go run ./test/bench metadata # its guests are namespaces
 

@@ -95,6 +95,24 @@ func TestRunMetadata(t *testing.T) {
 	}
 }
 
+// The API, measured with few requests: every step ends, and each has its row.
+func TestRunAPI(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "tunbridge")
+	if err := build(t.Context(), binary); err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	if err := benchAPI(t.Context(), &table, binary, dir, sizeAPI{ports: 5, lists: 2, clients: 2, each: 3, bulks: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{"POST of a port", "2 clients", "bulk of 100", "PUT of a name", "DELETE of a port", "GET of 5 ports"} {
+		if !strings.Contains(table.String(), row) {
+			t.Errorf("no %q in\n%s", row, &table)
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	var all []time.Duration
 	for i := range 100 {

@@ -13,6 +13,7 @@
 // and ends by asking each host whether what it holds is what it should hold: a
 // figure of a system that did not do its work is none.
 //
+// `bench api` measures the REST API alone: api.go.
 // `bench dhcp` measures the answers to guests instead: dhcp.go, with the guests of guest.go.
 // `bench metadata` measures those to guests in namespaces that ask for their metadata: metadata.go.
 // `bench gap` measures for how long guests hear nothing of each other while one moves: gap.go.
@@ -76,9 +77,9 @@ func bench(ctx context.Context) error {
 		return err
 	}
 	switch flag.Arg(0) {
-	case "", "dhcp", "gap", "metadata":
+	case "", "api", "dhcp", "gap", "metadata":
 	default:
-		return fmt.Errorf("%q: want dhcp, metadata, gap, or nothing", flag.Arg(0))
+		return fmt.Errorf("%q: want api, dhcp, metadata, gap, or nothing", flag.Arg(0))
 	}
 	dir, err := os.MkdirTemp("", "tunbridge-bench-")
 	if err != nil {
@@ -88,6 +89,9 @@ func bench(ctx context.Context) error {
 	binary := filepath.Join(dir, "tunbridge")
 	if err := build(ctx, binary); err != nil {
 		return err
+	}
+	if flag.Arg(0) == "api" {
+		return benchAPI(ctx, os.Stdout, binary, dir, fullAPI)
 	}
 	if flag.Arg(0) == "gap" {
 		return benchGaps(ctx, os.Stdout, binary, filepath.Join(dir, "data"), gaps{moves: 20, failovers: 10})

@@ -11,6 +11,14 @@ type Diff struct {
 	Host string `arg:"" help:"Hostname or system-id."`
 }
 
+// Help is shown below the flags.
+func (Diff) Help() string {
+	return `Exit status 1 if they differ.
+
+Examples:
+  tunbridge diff compute01`
+}
+
 // Run prints the difference; it is an error if there is one, so that scripts may ask.
 func (c *Diff) Run() error {
 	ctx, cancel := interruptible()

@@ -19,6 +19,13 @@ type Hosts struct {
 	Host string `arg:"" optional:"" help:"Show this host in full: hostname or system-id."`
 }
 
+// Help is shown below the flags.
+func (Hosts) Help() string {
+	return `Examples:
+  tunbridge hosts
+  tunbridge hosts compute01`
+}
+
 // Run prints the list.
 func (c *Hosts) Run() error {
 	ctx, cancel := interruptible()

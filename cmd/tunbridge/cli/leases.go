@@ -16,6 +16,13 @@ type Leases struct {
 	Port string `arg:"" optional:"" help:"Only this port: its ID or name."`
 }
 
+// Help is shown below the flags.
+func (Leases) Help() string {
+	return `Examples:
+  tunbridge leases
+  tunbridge leases web-1 --json`
+}
+
 // Run prints the list.
 func (c *Leases) Run() error {
 	ctx, cancel := interruptible()

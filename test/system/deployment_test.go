@@ -536,7 +536,8 @@ func (d *deployment) flowsOf(h *testbed.CheapHost, id string) (n int) {
 	return n
 }
 
-// verify compares every connected host with a recompute from nothing, and looks at each flow's cause.
+// verify compares every connected host with a recompute from nothing, looks at each flow's cause, and has the
+// rest verified.
 func (d *deployment) verify() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -568,9 +569,18 @@ func (d *deployment) verify() {
 			d.t.Errorf("flows of host %s: %v", h.Hostname, err)
 		}
 		for _, f := range flows {
-			if f.Owner == "" || f.Owner == "foreign" || f.Kind == "" || f.ObjectID == "" || f.Reason == "" || f.TableName == "" {
+			if f.Owner == "" || f.Owner == "foreign" || f.Kind == "" || f.ObjectID == "" || !strings.Contains(f.Reason, " ") || f.TableName == "" { // one word would be the table, or the field
 				d.t.Errorf("host %s: a flow does not say why it is there: %+v", h.Hostname, f)
 			}
 		}
 	}
+	d.await("networks that are kept apart, and a store without contradictions", func() error {
+		v, err := d.admin.Verify(ctx, "")
+		for _, x := range v.Violations {
+			if x.Kind != inspect.ViolationInstalled {
+				return fmt.Errorf("%+v", x)
+			}
+		}
+		return err
+	})
 }

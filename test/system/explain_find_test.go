@@ -13,7 +13,7 @@ import (
 // wider than a terminal.
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	d := deploy(t)
+	d := deploy(t, "--probe-interval=0") // no tunnel of dummies carries anything
 	hosts := d.addHosts("compute01", "compute02", "compute03")
 	h1, h2, away := hosts[0], hosts[1], hosts[2]
 	n := d.addNetwork("blue", "10.0.0.0/24")

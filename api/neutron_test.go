@@ -81,7 +81,8 @@ func TestNeutronAnswers(t *testing.T) {
 type replay struct {
 	*bench
 	ids, back map[string]string // recorded → ours, ours → recorded
-	request   string            // the one being compared
+	described *description
+	request   string // the one being compared
 	found     []finding
 }
 
@@ -104,7 +105,7 @@ func newReplay(t *testing.T) *replay {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	r := &replay{bench: b, ids: make(map[string]string), back: make(map[string]string)}
+	r := &replay{bench: b, ids: make(map[string]string), back: make(map[string]string), described: newDescription(t, b.server, nil)}
 	for recorded, agent := range map[string]uuid.UUID{
 		"78a9b742-033b-42c8-8c92-ff8ed1e2d9b9": (&model.Host{ID: "id-h1"}).AgentID(model.AgentOVS),
 		"94202ab9-192c-45d7-b01a-2b0fb384d486": (&model.Host{ID: "id-h1"}).AgentID(model.AgentDHCP),
@@ -144,6 +145,7 @@ func (r *replay) send(rec *recorded) []finding {
 		r.bench.send("PUT", "/v2.0/quotas/"+callers["alt_demo"].Project, `{"quota":{"network":1,"subnet":0,"port":0}}`, "X-Caller: admin")
 	}
 	got := r.bench.send(rec.Method, replace(rec.Path, r.ids), replace(body, r.ids), headers...)
+	r.described.checkAnswer(r.t, rec.Name, routeOf(r.server, rec.Method, rec.Path), got.status, got.text)
 	for collection := range rec.Answer {
 		r.learn(rec.Answer[collection], got.body[collection])
 		if rec.Method == http.MethodPost {

@@ -88,6 +88,7 @@ func (n Namespace) exec(stdin io.Reader, name string, arg ...string) (string, er
 	c := n.Command(ctx, name, arg...)
 	var out, errOut strings.Builder
 	c.Stdin, c.Stdout, c.Stderr = stdin, &out, &errOut
+	c.WaitDelay = 10 * time.Second // on a busy machine another child may hold the pipes for long between its fork and its exec
 	start := time.Now()
 	err := c.Run()
 	n.bed.log.Debug("command", "namespace", n.name, "argv", c.Args, "took", time.Since(start), "error", err)

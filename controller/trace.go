@@ -77,15 +77,17 @@ func (c *Controller) trace(ctx context.Context, q inspect.TraceQuery) (inspect.T
 		return answer, err
 	}
 	if at.reason != "" {
-		answer.Verdict = "is not sent: " + at.reason
+		if answer.Verdict = "is not sent: " + at.reason; at.away {
+			answer.Verdict = untold + at.reason
+		}
 		return answer, nil
 	}
 	from, err := t.hostOf(at.row)
+	if errors.Is(err, eval.ErrUnread) {
+		answer.Verdict = untold + err.Error()
+		return answer, nil
+	}
 	if err != nil {
-		if errors.Is(err, eval.ErrUnread) {
-			answer.Verdict = "is not sent: " + err.Error()
-			return answer, nil
-		}
 		return answer, err
 	}
 	packet, asked, err := t.packet(from, at)
@@ -113,29 +115,43 @@ func (t *tracing) port(what string) (*model.Port, error) {
 	return p, nil
 }
 
-// plug is where a port's VIF is; reason says why it is nowhere.
+// plug is where a port's VIF is; reason says why it is nowhere, or, if away, why nobody knows.
 type plug struct {
 	row    *model.Host
 	ofport uint32
 	reason string
+	away   bool
 }
 
+// plugged finds the VIF, on any host that may have it while the port migrates.
 func (t *tracing) plugged(p *model.Port) (at plug, err error) {
-	e := &explanation{c: t.c, snap: t.snap}
-	row, h, err := e.wiring(t.ctx, p)
-	if err != nil || h == nil {
-		return plug{reason: cmp.Or(e.Wrong, "it has no VIF")}, err
-	}
-	err = h.ask(t.ctx, func() {
-		for i := range h.vifs {
-			if v := &h.vifs[i]; v.wired != nil && v.id == p.ID {
-				at = plug{row: row, ofport: uint32(v.iface.OFPort)}
-			}
+	for _, name := range t.snap.Holders(nil, p) {
+		row, ok := t.snap.HostByName(name)
+		if !ok {
+			continue
 		}
-	})
-	if at.row == nil {
-		at.reason = "its VIF was wired, and no longer is"
+		h := t.c.loop(row.ID)
+		if h == nil {
+			at.away = true
+			continue
+		}
+		err := h.ask(t.ctx, func() {
+			for i := range h.vifs {
+				if v := &h.vifs[i]; v.wired != nil && v.id == p.ID {
+					at = plug{row: row, ofport: uint32(v.iface.OFPort)}
+				}
+			}
+		})
+		switch {
+		case errors.Is(err, errAway):
+			at.away = true
+		case err != nil || at.row != nil:
+			return at, err
+		}
 	}
+	e := &explanation{c: t.c, snap: t.snap}
+	_, _, err = e.wiring(t.ctx, p)
+	at.reason = cmp.Or(e.Wrong, "it has no VIF")
 	return at, err
 }
 
@@ -246,6 +262,10 @@ func (t *tracing) Peer(from *eval.Host, networkType string, to netip.Addr) (*eva
 		if row.EncapIP != to || row.Hostname == from.Name {
 			continue
 		}
+		host, err := t.hostOf(row)
+		if err != nil {
+			return nil, err
+		}
 		for _, r := range t.loopOf(from).probing.results() {
 			switch {
 			case r.Peer != row.Hostname || r.Type != networkType:
@@ -255,7 +275,7 @@ func (t *tracing) Peer(from *eval.Host, networkType string, to netip.Addr) (*eva
 				return nil, fmt.Errorf("the MTU is too small: the %s tunnel from host %s to %s carries packets of up to %d bytes, and this one has %d", networkType, from.Name, r.Peer, r.MTU, t.query.Size)
 			}
 		}
-		return t.hostOf(row)
+		return host, nil
 	}
 	return nil, fmt.Errorf("no enrolled host has the tunnel address %s", to)
 }

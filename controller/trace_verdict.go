@@ -117,10 +117,15 @@ func (t *tracing) arrivals(result *eval.Result) []inspect.Arrival {
 	return list
 }
 
+// What a verdict begins with if the packet does not arrive, or not as far as can be told.
+const (
+	no     = "does not arrive: "
+	untold = "whether it arrives cannot be told: "
+)
+
 // judge says whether the packet arrives, and the reason or the place. Of a request for the MAC address of
 // nobody, asked says who that is.
 func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdict string) {
-	const no = "does not arrive: "
 	if size, most := t.query.Size, t.network.MTU; size > most && most > 0 {
 		return false, fmt.Sprintf(no+"the mtu of network %s is %d, and the packet has %d bytes", t.network.Name, most, size)
 	}
@@ -164,51 +169,52 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 	if asked != "" && len(delivered) > 0 {
 		return false, fmt.Sprintf(no+"%s; who has it is asked of %s", asked, strings.Join(delivered, ", "))
 	}
-	cause := t.cause(result, delivered)
+	verdict = t.cause(result, delivered)
 	if asked != "" {
-		cause = fmt.Sprintf("%s, and of the request for it: %s", asked, cause)
+		verdict = fmt.Sprintf(no+"%s; the request for it %s", asked, verdict)
 	}
-	return false, no + cause
+	return false, verdict
 }
 
-// cause says why the packet does not arrive: what the source's port security has against it, else what is
-// wrong with the destination, else what stopped it on the way.
+// cause says why the packet does not arrive: what the source's port security has against it, else what
+// cannot be told, else what is wrong with the destination, else what stopped it on the way.
 func (t *tracing) cause(result *eval.Result, delivered []string) string {
-	var stopped, last *eval.End
+	var unknown, lost, dropped *eval.End
 	for _, e := range result.Ends {
-		switch e.Kind {
-		case eval.Lost, eval.Unknown:
-			if stopped == nil {
-				stopped = e
-			}
-		case eval.Dropped:
-			if insecure(e) {
-				return fmt.Sprintf("port security of %s: %s", cmp.Or(t.source.Name, t.source.ID.String()), t.dropped(e))
-			}
-			if last == nil || t.to.port != nil && e.Host.Name == t.snap.Holder(t.to.port) {
-				last = e
-			}
+		switch {
+		case e.Kind == eval.Unknown && unknown == nil:
+			unknown = e
+		case e.Kind == eval.Lost && lost == nil:
+			lost = e
+		case e.Kind != eval.Dropped:
+		case insecure(e):
+			return fmt.Sprintf(no+"port security of %s: %s", cmp.Or(t.source.Name, t.source.ID.String()), t.dropped(e))
+		case dropped == nil || t.to.port != nil && e.Host.Name == t.snap.Holder(t.to.port):
+			dropped = e
 		}
+	}
+	if unknown != nil {
+		return untold + unknown.Why
 	}
 	if p := t.to.port; p != nil {
 		switch at, err := t.plugged(p); {
 		case p.DeviceOwner == model.OwnerDHCP:
-			return "this is the port from which DHCP is answered, on every host: it has no VIF, and answers nothing else"
+			return no + "this is the port from which DHCP is answered, on every host: it has no VIF, and answers nothing else"
 		case err != nil:
-			return err.Error()
+			return untold + err.Error()
 		case at.reason != "":
-			return at.reason
+			return no + at.reason
 		}
 	}
 	switch {
-	case stopped != nil:
-		return stopped.Why
+	case lost != nil:
+		return no + lost.Why
 	case len(delivered) > 0:
-		return "it comes to " + strings.Join(delivered, ", ")
-	case last != nil:
-		return t.dropped(last)
+		return no + "it comes to " + strings.Join(delivered, ", ")
+	case dropped != nil:
+		return no + t.dropped(dropped)
 	}
-	return "it leaves, and comes to no host that has it"
+	return no + "it leaves, and comes to no host that has it"
 }
 
 // insecure says whether a packet was dropped because its source may not send it.

@@ -81,8 +81,8 @@ func TestTraceNamesFaults(t *testing.T) {
 			[]string{"--size", "1600"}, []string{"does not arrive: the MTU is too small: the vxlan tunnel from host compute01 to compute02", "carries packets of up to 1450 bytes, and this one has 1600"}},
 		{"the guest's device is down", link("down"), link("up"), nil, []string{"does not arrive: nobody listens at " + db.device(), "the device has no carrier"}},
 		{"the VIF is unplugged", vms["db"].Unplug, vms["db"].Plug, nil, []string{"does not arrive: VIF not plugged: no Interface on compute02 has iface-id", db.ID}},
-		{"ovs-vswitchd is stopped", two.KillVswitchd, two.StartVswitchd, nil, []string{"does not arrive: ovs-vswitchd of host compute02 does not answer"}},
-		{"the database is stopped", two.KillOVSDB, two.StartOVSDB, nil, []string{"does not arrive: host compute02 is not connected"}},
+		{"ovs-vswitchd is stopped", two.KillVswitchd, two.StartVswitchd, nil, []string{"whether it arrives cannot be told: ovs-vswitchd of host compute02 does not answer"}},
+		{"the database is stopped", two.KillOVSDB, two.StartOVSDB, nil, []string{"whether it arrives cannot be told: host compute02 is not connected"}},
 	} {
 		args := append(toDB[:3:3], fault.args...)
 		if err := fault.make(); err != nil {

@@ -131,6 +131,7 @@ func runExamples(t *testing.T) (*Server, []example) {
 		o.DNSDomain = "openstacklocal"
 	})
 	b.host("compute01", "compute02")
+	b.alive("compute01", false) // it was
 	h := HTTP(b.server)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = h

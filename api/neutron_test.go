@@ -347,7 +347,7 @@ func (b *bench) host(names ...string) {
 	_, err := b.store.Update(b.t.Context(), func(tx *store.Tx) error {
 		for i, name := range names {
 			h := &model.Host{ID: "id-" + name, Hostname: name, Datapath: "netdev", EncapTypes: []string{"vxlan"},
-				EncapIP: netip.AddrFrom4([4]byte{172, 31, 0, byte(i + 1)})}
+				EncapIP: netip.AddrFrom4([4]byte{172, 31, 0, byte(i + 1)}), EnrolledAt: now()}
 			if err := tx.PutHost(h); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -339,11 +340,19 @@ func (h *host) load(ctx context.Context, b flows.Bridge) error {
 }
 
 // dump reads what a bridge holds, but for tables that the switch fills itself.
-func dump(ctx context.Context, c *openflow.Conn, b flows.Bridge) (in flows.Installed, err error) {
+func dump(ctx context.Context, c *openflow.Conn, b flows.Bridge) (flows.Installed, error) {
+	in, err := dumpAll(ctx, c)
+	in.Flows = slices.DeleteFunc(in.Flows, func(f openflow.FlowStats) bool {
+		t := flows.TableOf(b, f.Table)
+		return t != nil && t.Learned
+	})
+	return in, err
+}
+
+// dumpAll reads all that a bridge holds.
+func dumpAll(ctx context.Context, c *openflow.Conn) (in flows.Installed, err error) {
 	err = c.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error {
-		if t := flows.TableOf(b, f.Table); t == nil || !t.Learned {
-			in.Flows = append(in.Flows, *f)
-		}
+		in.Flows = append(in.Flows, *f)
 		return nil
 	})
 	if err != nil {

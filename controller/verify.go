@@ -157,26 +157,3 @@ func flowText(table uint8, priority uint16, m openflow.Match, do openflow.Instru
 	}
 	return fmt.Sprintf("table=%d,priority=%d%s %s", table, priority, match, do)
 }
-
-// dumpAll reads all that a bridge holds.
-func dumpAll(ctx context.Context, c *openflow.Conn) (in flows.Installed, err error) {
-	err = c.DumpFlows(ctx, openflow.FlowStatsRequest{Table: openflow.TableAll}, func(f *openflow.FlowStats) error {
-		in.Flows = append(in.Flows, *f)
-		return nil
-	})
-	if err != nil {
-		return in, err
-	}
-	err = c.DumpGroups(ctx, func(g *openflow.GroupDesc) error {
-		in.Groups = append(in.Groups, *g)
-		return nil
-	})
-	if err != nil {
-		return in, err
-	}
-	err = c.DumpMeters(ctx, func(m *openflow.MeterConfig) error {
-		in.Meters = append(in.Meters, *m)
-		return nil
-	})
-	return in, err
-}

@@ -313,7 +313,8 @@ const maxGroups = 2
 
 func (c *isolation) group(f *frame, id uint32) {
 	g := c.groups[id]
-	if g == nil || f.depth >= maxGroups {
+	if g == nil || f.depth == maxGroups {
+		c.leak(f, "what becomes of frames of %s in group %d cannot be said: there is none, or groups are nested deeper than ours", c.network(f.net), id)
 		return
 	}
 	for _, k := range g.Buckets {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -154,6 +155,12 @@ func TestCapture(t *testing.T) {
 	}
 	ofPort.mu.Unlock()
 	d.verify()
+	if text, err := d.tool("trace", ports[0].ID, ports[1].ID); err != nil {
+		t.Errorf("trace of what is captured: %v\n%s", err, text)
+	}
+	if text, err := hosts[0].Ofctl("meter-stats", "br-int", "meter=65280"); err != nil || !regexp.MustCompile(`packet_in_count:[1-9]`).MatchString(text) {
+		t.Errorf("the copies do not pass their meter: error %v\n%s", err, text)
+	}
 	d.await("the file to have its frames", func() error {
 		select {
 		case err := <-written:

@@ -71,7 +71,8 @@ func (c *Capture) Run() error {
 		}
 		each, flush = w.frame, w.w.Flush
 	default:
-		each = func(f *inspect.Frame) error { return frameLine(out, f) }
+		lines := &fit{w: out}
+		each = func(f *inspect.Frame) error { return frameLine(lines, f) }
 	}
 	n, lost, err := c.record(ctx, client, each, flush)
 	if err = errors.Join(err, flush()); err != nil {

@@ -11,10 +11,24 @@ import (
 
 // Boot starts an instance on a host with a NIC on a network, and waits until it is plugged.
 func (n *Nova) Boot(ctx context.Context, i *Instance, host, network string) error {
+	return n.BootAddress(ctx, i, host, network, "")
+}
+
+// BootAddress is Boot with an address of the user's choice; "" is any.
+func (n *Nova) BootAddress(ctx context.Context, i *Instance, host, network, address string) error {
+	if address != "" {
+		var taken struct{ Ports []Port }
+		if err := n.get(ctx, User, "ports?network_id="+network+"&fixed_ips="+url.QueryEscape("ip_address="+address)+"&fields=device_id", &taken); err != nil {
+			return err
+		}
+		if len(taken.Ports) > 0 {
+			return fmt.Errorf("address %s is in use by %q: FixedIpAlreadyInUse", address, taken.Ports[0].Device)
+		}
+	}
 	if err := n.schedule(ctx, i, host, network); err != nil {
 		return err
 	}
-	port, err := n.createPort(ctx, i, network)
+	port, err := n.createPort(ctx, i, network, address)
 	if err != nil {
 		return err
 	}
@@ -50,7 +64,7 @@ func (n *Nova) AttachNetwork(ctx context.Context, i *Instance, network string) e
 	if err := n.physical(ctx, network); err != nil {
 		return err
 	}
-	p, err := n.createPort(ctx, i, network)
+	p, err := n.createPort(ctx, i, network, "")
 	if err != nil {
 		return err
 	}
@@ -97,8 +111,8 @@ func (n *Nova) schedule(ctx context.Context, i *Instance, host, network string) 
 	return nil
 }
 
-// createPort makes a port for an instance: Nova has no host for it yet.
-func (n *Nova) createPort(ctx context.Context, i *Instance, network string) (*Port, error) {
+// createPort makes a port for an instance, which has no host yet, with an address of the user's choice or any.
+func (n *Nova) createPort(ctx context.Context, i *Instance, network, address string) (*Port, error) {
 	networks, err := n.networks(ctx, User, network)
 	if err != nil {
 		return nil, err
@@ -107,12 +121,18 @@ func (n *Nova) createPort(ctx context.Context, i *Instance, network string) (*Po
 		return nil, fmt.Errorf("network %s has port security and no subnet: SecurityGroupCannotBeApplied", network)
 	}
 	var made struct{ Port Port }
-	body := object{"port": object{"device_id": i.ID, "network_id": network, "admin_state_up": true, "tenant_id": i.Project}}
-	if err := n.request(ctx, User, http.MethodPost, "ports", body, http.StatusCreated, &made); err != nil {
+	body := object{"device_id": i.ID, "network_id": network, "admin_state_up": true, "tenant_id": i.Project}
+	if address != "" {
+		body["fixed_ips"] = []object{{"ip_address": address}}
+	}
+	if err := n.request(ctx, User, http.MethodPost, "ports", object{"port": body}, http.StatusCreated, &made); err != nil {
 		return nil, err
 	}
 	if p := made.Port; p.ID == "" || p.MAC == "" || p.Status != "DOWN" || p.VIFType != "" && p.VIFType != "unbound" || len(p.FixedIPs) == 0 {
 		return nil, fmt.Errorf("port made for instance %s: %+v", i.Name, p)
+	}
+	if has := made.Port.FixedIPs[0].Address; address != "" && has != address {
+		return nil, fmt.Errorf("port %s has %s, not %s", made.Port.ID, has, address)
 	}
 	return &made.Port, nil
 }

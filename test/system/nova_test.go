@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -175,6 +176,17 @@ func TestNovaSequences(t *testing.T) {
 	var free struct{ Port port }
 	c.deployment.must(http.MethodPost, "/v2.0/ports", object{"port": object{"network_id": red.ID, "fixed_ips": []object{{"ip_address": "10.1.0.78"}}}}, &free)
 	c.must("boot with a port", n.BootPort(ctx, other, "compute02", free.Port.ID))
+	c.must("boot with an address", n.BootAddress(ctx, c.instance("vm3"), "compute02", red.ID, "10.1.0.79"))
+	if err := n.BootAddress(ctx, c.instance("late"), "compute02", red.ID, "10.1.0.79"); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("an address that another instance has: %v", err)
+	}
+	var refusal *nova.Refusal
+	if err := n.BootAddress(ctx, c.instance("lost"), "compute02", red.ID, "10.9.0.1"); !errors.As(err, &refusal) || refusal.Status != http.StatusBadRequest || refusal.Type != "InvalidIpForNetwork" {
+		t.Errorf("an address of no subnet: %v", err)
+	}
+	if err := n.Boot(ctx, c.instance("astray"), "compute09", red.ID); err == nil || !strings.Contains(err.Error(), "binding_failed") {
+		t.Errorf("a host that is not enrolled: %v", err)
+	}
 
 	m = n.Mark()
 	address, err := n.AddFixedIP(ctx, i, first)

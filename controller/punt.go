@@ -232,7 +232,7 @@ func (l *link) pass(handler flows.Handler, in *puntedPacket) {
 		}
 	})
 	if err != nil {
-		l.log.Debug("punt dropped", "port", from.port.ID, "op", in.op, "error", err)
+		l.unanswered(in, err)
 	}
 }
 
@@ -284,16 +284,24 @@ func (w *answerer) answer(l *link, handler prompt, in *puntedPacket, now time.Ti
 	w.punt, w.out = in.punt(), openflow.PacketOut{InPort: openflow.PortController, Actions: in.from.out}
 	w.conn, w.last, w.sent = l.conn, x, nil
 	x.err = handler.Handle(&w.punt, w.reply)
-	var conflict dhcp.InUse
 	switch {
-	case errors.As(x.err, &conflict) && a.warn():
-		l.log.Warn("a machine outside of the API's knowledge has a port's address", "port", w.punt.Port.ID, "network", w.punt.Network.ID, "address", conflict.Address, "told_by", conflict.Message)
 	case x.err != nil:
-		l.log.Debug("punt dropped", "port", w.punt.Port.ID, "op", in.op, "error", x.err)
+		l.unanswered(in, x.err)
 	case w.sent != nil:
 		l.log.Debug("punt not answered", "port", w.punt.Port.ID, "error", w.sent)
 	}
 	return x.answer
+}
+
+// unanswered logs why a packet has no answer.
+func (l *link) unanswered(in *puntedPacket, err error) {
+	from := in.from
+	var conflict dhcp.InUse
+	if errors.As(err, &conflict) && from.asker.warn() {
+		l.log.Warn("a machine outside of the API's knowledge has a port's address", "port", from.port.ID, "network", from.network.ID, "address", conflict.Address, "told_by", conflict.Message)
+		return
+	}
+	l.log.Debug("punt dropped", "port", from.port.ID, "op", in.op, "error", err)
 }
 
 // send sends the answer to the packet that is being handled.

@@ -118,7 +118,7 @@ func TestPromptHandler(t *testing.T) {
 	l.packetIn(one)
 	copy(one.Packet, "XXXXX")
 	burst := 10 * flows.PuntBurst / flows.PuntRate
-	if got := served.ports[uuid.UUID{1}]; got < burst || got > burst+2 {
+	if got := served.ports[uuid.UUID{1}]; got < burst || got > 5*burst { // more only on a machine that is very busy
 		t.Errorf("%d packets of the port were handled, want %d", got, burst)
 	}
 	if len(l.queue) != 0 || served.ports[uuid.UUID{2}] != 1 {
@@ -127,6 +127,10 @@ func TestPromptHandler(t *testing.T) {
 	last := h.punts.Load().byKey[2].asker.exchanges()[flows.OpDHCPv4]
 	if string(last.request) != "frame" || last.count != 1 || len(last.answer) != 0 {
 		t.Errorf("kept %+v", last)
+	}
+	h.c.o.PuntRate = 1 << 30
+	if n := testing.AllocsPerRun(100, func() { l.packetIn(one) }); n > 0 {
+		t.Errorf("%v allocations for a packet, want none", n)
 	}
 }
 

@@ -93,7 +93,7 @@ func (c *Controller) subjectOf(ctx context.Context, snap *store.Snapshot, subjec
 		found = slices.DeleteFunc(found, func(o inspect.Object) bool { return o.Kind == inspect.KindSubnet })
 		if len(found) != 1 {
 			if subject == "flow" && len(found) == 0 && strings.HasPrefix(what, "0x") {
-				return inspect.Object{Kind: "cookie", ID: what}, nil
+				return inspect.Object{Kind: kindCookie, ID: what}, nil
 			}
 			return o, err
 		}

@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/tunbridge/tunbridge/controller/inspect"
 )
 
 // flow tells of the flows that are installed for an object, or with a cookie that is no object's: where, and
 // why each. Flows that the switches learned on its behalf are among them.
 func (e *explanation) flow(ctx context.Context) error {
-	id := e.Object.ID
-	count := 0
+	id, cookie, count := e.Object.ID, "", 0
+	if e.Object.Kind == kindCookie {
+		number, err := strconv.ParseUint(id, 0, 64)
+		if err != nil {
+			return fmt.Errorf("cookie %s: %w", id, errUnknownObject)
+		}
+		id, cookie = fmt.Sprintf("cookie=%#x,", number), fmt.Sprintf("%#016x", number) // as a plan, and as a list of flows has it
+	}
 	for row := range e.snap.Hosts() {
 		h := e.c.loop(row.ID)
 		if h == nil {
@@ -27,7 +32,7 @@ func (e *explanation) flow(ctx context.Context) error {
 		}
 		for i := range list {
 			f := &list[i]
-			if f.ObjectID != id && f.Cookie != id && !strings.Contains(f.Reason, id) {
+			if f.ObjectID != id && f.Cookie != cookie && !strings.Contains(f.Reason, id) {
 				continue
 			}
 			count++
@@ -55,14 +60,18 @@ func (e *explanation) flow(ctx context.Context) error {
 		}
 		e.repairs(row.Hostname, repairs, id)
 	}
-	if count == 0 && e.Wrong == "" {
-		if e.Object.Kind == "cookie" {
-			return fmt.Errorf("no object and no flow on any host has cookie %s: %w", id, errUnknownObject)
-		}
-		e.step(e.Object.Kind != inspect.KindPort && e.Object.Kind != inspect.KindNetwork, "no host has a flow for %s: no VIF of it is plugged; `tunbridge explain %s %s` says why", e.Object, e.Object.Kind, id)
+	switch {
+	case count > 0 || e.Wrong != "":
+	case cookie != "":
+		return fmt.Errorf("no object and no flow on any host has cookie %s: %w", e.Object.ID, errUnknownObject)
+	default:
+		e.step(false, "no host has a flow for %s: `tunbridge explain %s %s` says why", e.Object, e.Object.Kind, id)
 	}
 	return nil
 }
+
+// kindCookie is the kind of a cookie that is no object's.
+const kindCookie = "cookie"
 
 // ownerForeign is who owns a flow that nothing wants.
 const ownerForeign = "foreign"

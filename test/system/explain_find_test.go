@@ -107,6 +107,18 @@ func TestExplain(t *testing.T) {
 			t.Errorf("explain %s: status %d, error %v; want %q", c.args, exitStatus(err), err, c.says)
 		}
 	}
+	if _, err := h1.Ofctl("add-flow", "br-int", "cookie=0xbadc0de,table=60,priority=77,actions=drop"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"explain flow 0xbadc0de", "explain flow 0x000badc0de", "explain host compute01"} {
+		d.await(args, func() error {
+			text, status, err := d.answer(strings.Fields(args)...)
+			if err == nil && (status != 1 || !strings.HasPrefix(text, "a foreign flow was added to br-int of host compute01")) {
+				err = fmt.Errorf("status %d:\n%s", status, text)
+			}
+			return err
+		})
+	}
 	if err := away.StartOVSDB(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -162,6 +163,19 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"network":{"name":"n","admin_state_up":"true","mtu":"1400","provider:segmentation_id":null}}`))
 	f.Add([]byte(`{"subnets":[{"network_id":"12d63079-fddf-421d-ac8c-ae934ced5c99","ip_version":6,"cidr":"fd00::/64","allocation_pools":[{"start":"fd00::1","end":"fd00::2"}],"dns_nameservers":["::1"],"host_routes":[{"destination":"::/0","nexthop":"fd00::1"}]}]}`))
 	f.Add([]byte(`{"port":{"network_id":"12d63079-fddf-421d-ac8c-ae934ced5c99","mac_address":"FA-16-3E-00-00-01","fixed_ips":[{"subnet_id":"12d63079-fddf-421d-ac8c-ae934ced5c99"}],"allowed_address_pairs":[{"ip_address":"10.0.0.0/8","mac_address":"fa16.3e00.0001"}],"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":null}],"binding:profile":{"a":1e400}}}`))
+	text, err := os.ReadFile("../testdata/neutron.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var recorded []struct{ Body json.RawMessage }
+	if err := json.Unmarshal(text, &recorded); err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range recorded {
+		if r.Body != nil {
+			f.Add([]byte(r.Body))
+		}
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, s := range Schemas() {
 			for _, op := range []Operation{Create, Update} {

@@ -31,14 +31,8 @@ type tracing struct {
 	source  *model.Port
 	network *model.Network // of source
 	to      destination
-	read    map[string]*readHost // by system-id
-}
-
-// readHost is a host as its switches were read.
-type readHost struct {
-	loop *host
-	host *eval.Host
-	row  *model.Host
+	read    map[string]*eval.Host // by system-id
+	loops   map[*eval.Host]*host
 }
 
 // inspectTrace answers the admin API.
@@ -61,7 +55,7 @@ func (c *Controller) inspectTrace(ctx context.Context, r *http.Request) (inspect
 var errBadQuestion = errors.New("this cannot be asked")
 
 func (c *Controller) trace(ctx context.Context, q inspect.TraceQuery) (inspect.Trace, error) {
-	t := &tracing{ctx: ctx, c: c, snap: c.o.Store.Snapshot(), query: q, read: map[string]*readHost{}}
+	t := &tracing{ctx: ctx, c: c, snap: c.o.Store.Snapshot(), query: q, read: map[string]*eval.Host{}, loops: map[*eval.Host]*host{}}
 	answer := inspect.Trace{Arrivals: []inspect.Arrival{}, Steps: []inspect.TraceStep{}}
 	var err error
 	if t.source, err = t.port(q.Source); err != nil {
@@ -157,8 +151,8 @@ func (t *tracing) plugged(p *model.Port) (at plug, err error) {
 
 // hostOf reads the switches of a host. The error wraps eval.ErrUnread where they do not answer.
 func (t *tracing) hostOf(row *model.Host) (*eval.Host, error) {
-	if r := t.read[row.ID]; r != nil {
-		return r.host, nil
+	if was := t.read[row.ID]; was != nil {
+		return was, nil
 	}
 	h := t.c.loop(row.ID)
 	if h == nil {
@@ -171,7 +165,7 @@ func (t *tracing) hostOf(row *model.Host) (*eval.Host, error) {
 	case err != nil:
 		return nil, err
 	}
-	t.read[row.ID] = &readHost{h, host, row}
+	t.read[row.ID], t.loops[host] = host, h
 	return host, nil
 }
 
@@ -266,7 +260,7 @@ func (t *tracing) Peer(from *eval.Host, networkType string, to netip.Addr) (*eva
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range t.loopOf(from).probing.results() {
+		for _, r := range t.loops[from].probing.results() {
 			switch {
 			case r.Peer != row.Hostname || r.Type != networkType:
 			case !r.Alive && r.Note != "":
@@ -295,15 +289,4 @@ func (t *tracing) Wire(from *eval.Host, physical string) (hosts []*eval.Host, er
 	}
 	slices.SortFunc(hosts, func(a, b *eval.Host) int { return strings.Compare(a.Name, b.Name) })
 	return hosts, err
-}
-
-func (t *tracing) loopOf(h *eval.Host) *host { return t.readAs(h).loop }
-
-func (t *tracing) readAs(h *eval.Host) *readHost {
-	for _, r := range t.read {
-		if r.host == h {
-			return r
-		}
-	}
-	return nil // cannot be: only those that were read are followed
 }

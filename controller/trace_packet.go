@@ -163,7 +163,7 @@ func (t *tracing) packet(from *eval.Host, at plug) (p *eval.Packet, asked string
 		if src, err = netip.ParseAddr(q.SourceIP); err != nil {
 			return nil, "", fmt.Errorf("%w: %w", errBadQuestion, err)
 		}
-		if src.Is4() != d.ip.Is4() {
+		if src = src.Unmap(); src.Is4() != d.ip.Is4() {
 			return nil, "", fmt.Errorf("%w: a packet from %s to %s", errBadQuestion, src, d.ip)
 		}
 	}
@@ -193,15 +193,15 @@ func (t *tracing) packet(from *eval.Host, at plug) (p *eval.Packet, asked string
 		fields = append(fields, of.IPProto.Is(of.IPProtoICMP), of.ICMPv4Type.Is(8))
 	case q.Protocol == "icmp":
 		fields = append(fields, of.IPProto.Is(of.IPProtoICMPv6), of.ICMPv6Type.Is(128))
+	case q.Protocol != "tcp" && q.Protocol != "udp":
+		return nil, "", fmt.Errorf("%w: protocol %q: want icmp, tcp, udp or arp", errBadQuestion, q.Protocol)
 	case q.Port == 0:
 		return nil, "", fmt.Errorf("%w: %s to which port?", errBadQuestion, q.Protocol)
 	case q.Protocol == "tcp":
 		const syn = 2
 		fields = append(fields, of.IPProto.Is(of.IPProtoTCP), of.TCPSrc.Is(sourcePort), of.TCPDst.Is(uint64(q.Port)), of.TCPFlags.Is(syn))
-	case q.Protocol == "udp":
-		fields = append(fields, of.IPProto.Is(of.IPProtoUDP), of.UDPSrc.Is(sourcePort), of.UDPDst.Is(uint64(q.Port)))
 	default:
-		return nil, "", fmt.Errorf("%w: protocol %q: want icmp, tcp, udp or arp", errBadQuestion, q.Protocol)
+		fields = append(fields, of.IPProto.Is(of.IPProtoUDP), of.UDPSrc.Is(sourcePort), of.UDPDst.Is(uint64(q.Port)))
 	}
 	return eval.NewPacket(fields...), "", nil
 }
@@ -233,7 +233,7 @@ func (t *tracing) macOf(from *eval.Host, at plug, mac of.MAC, src netip.Addr) (t
 	}
 	d.next = t.nextHop(d.ip)
 	if !d.next.IsValid() {
-		return to, fmt.Sprintf("%s is on no subnet of network %s, which has no gateway_ip or host_routes for it", d.ip, t.network.Name)
+		return to, fmt.Sprintf("%s is on no subnet of network %s, which has no gateway_ip or host_routes for it", d.ip, networkCalled(t.network))
 	}
 	if p := t.holder(d.next); p != nil && p.DeviceOwner != model.OwnerDHCP {
 		for _, a := range p.AllowedAddressPairs {
@@ -252,10 +252,13 @@ func (t *tracing) macOf(from *eval.Host, at plug, mac of.MAC, src netip.Addr) (t
 		}
 	}
 	if d.next != d.ip {
-		return to, fmt.Sprintf("the way there is through the router %s, which no port of network %s has", d.next, t.network.Name)
+		return to, fmt.Sprintf("the way there is through the router %s, which no port of network %s has", d.next, networkCalled(t.network))
 	}
-	return to, fmt.Sprintf("no port of network %s has %s", t.network.Name, d.ip)
+	return to, fmt.Sprintf("no port of network %s has %s", networkCalled(t.network), d.ip)
 }
+
+// networkCalled is a network's name, or its ID if it has none.
+func networkCalled(n *model.Network) string { return cmp.Or(n.Name, n.ID.String()) }
 
 // lastOf is the broadcast address of an IPv4 subnet.
 func lastOf(p netip.Prefix) netip.Addr {
@@ -266,7 +269,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// told are the fields that a packet is told by, in this order.
+// toldFields are the fields that a packet is told by, in this order.
 var toldFields = []of.Field{of.EthSrc, of.EthDst, of.EthType, of.IPProto, of.IPv4Src, of.IPv4Dst, of.IPv6Src, of.IPv6Dst, of.ICMPv4Type, of.ICMPv6Type,
 	of.TCPSrc, of.TCPDst, of.UDPSrc, of.UDPDst, of.ARPOp, of.ARPSpa, of.ARPTpa, of.ARPSha, of.NDTarget, of.NDSll}
 

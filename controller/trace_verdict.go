@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/controller/inspect"
 	"github.com/tunbridge/tunbridge/flows"
@@ -49,7 +51,7 @@ func (t *tracing) steps(result *eval.Result) []inspect.TraceStep {
 
 // explained runs f in a host's loop, which knows the causes of its flows; if that is gone, as it is.
 func (t *tracing) explained(h *eval.Host, f func(*host)) {
-	loop := t.loopOf(h)
+	loop := t.loops[h]
 	if loop.ask(t.ctx, func() { f(loop) }) != nil {
 		select {
 		case <-loop.done: // nobody else uses it any more
@@ -88,13 +90,11 @@ func (t *tracing) portOf(p eval.Port) string {
 
 // apiPort is the API's port that a VIF is; nil if it is none.
 func (t *tracing) apiPort(p eval.Port) *model.Port {
-	if p.VIF == "" {
-		return nil
-	}
-	of, err := t.port(p.VIF)
+	id, err := uuid.Parse(p.VIF)
 	if err != nil {
 		return nil
 	}
+	of, _ := t.snap.Port(id)
 	return of
 }
 
@@ -127,7 +127,7 @@ const (
 // nobody, asked says who that is.
 func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdict string) {
 	if size, most := t.query.Size, t.network.MTU; size > most && most > 0 {
-		return false, fmt.Sprintf(no+"the mtu of network %s is %d, and the packet has %d bytes", t.network.Name, most, size)
+		return false, fmt.Sprintf(no+"the mtu of network %s is %d, and the packet has %d bytes", networkCalled(t.network), most, size)
 	}
 	to := t.to.port
 	var delivered []string
@@ -164,7 +164,7 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 	}
 	if to != nil && to.NetworkID != t.source.NetworkID {
 		n, _ := t.snap.Network(to.NetworkID)
-		return false, fmt.Sprintf(no+"the networks %s and %s are two, and no router is between them", t.network.Name, n.Name)
+		return false, fmt.Sprintf(no+"the networks %s and %s are two, and no router is between them", networkCalled(t.network), networkCalled(n))
 	}
 	if asked != "" && len(delivered) > 0 {
 		return false, fmt.Sprintf(no+"%s; who has it is asked of %s", asked, strings.Join(delivered, ", "))

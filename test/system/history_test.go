@@ -319,7 +319,8 @@ func TestHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := deploy(t, "--flat-networks="+physical, "--vlan-ranges="+physical+":100:199")
+	// Nothing passes the tunnels of these hosts: probes would find them down, and traces say so.
+	d := deploy(t, "--flat-networks="+physical, "--vlan-ranges="+physical+":100:199", "--probe-interval=0")
 	hosts := d.addHosts("compute01", "compute02", "compute03")
 	for _, h := range hosts[:len(physicalHosts)] {
 		if _, err := h.Vsctl("add-br", "br-ex"); err != nil {
@@ -334,7 +335,7 @@ func TestHistories(t *testing.T) {
 	}
 	started, histories, failed, traced := time.Now(), 0, false, map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		if failed || !soaking && time.Since(started) > historiesFor {
+		if failed || !soaking && time.Since(started) > historiesFor && histories >= 3 && len(traced) >= 2 {
 			return
 		}
 		histories++
@@ -366,9 +367,9 @@ func TestHistories(t *testing.T) {
 	})
 	t.Logf("%d histories; frames followed: %v", histories, traced)
 	if !failed && (histories < 3 || len(traced) < 2) {
-		t.Errorf("only %d histories in %s, and frames to %v", histories, historiesFor, traced)
+		t.Errorf("only %d histories, and frames to %v", histories, traced)
 	}
 }
 
-// historiesFor is how long new histories are begun.
+// historiesFor is how long new histories are begun, if there were a few.
 const historiesFor = 30 * time.Second

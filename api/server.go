@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/api/store"
@@ -58,11 +59,12 @@ type Server struct {
 	authenticate func(*http.Request) (*Caller, error)
 	router       *mux.Router
 	routes       []Route
+	durations    *prometheus.HistogramVec
 }
 
 // New returns a server. It reads and writes the store and starts nothing.
 func New(o Options) *Server {
-	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, quotas: o.Quotas, domain: o.DNSDomain, limited: model.QuotaResources(), authenticate: o.Authenticate}
+	s := &Server{store: o.Store, log: o.Logger, segments: o.Segments.withDefaults(), mtus: o.MTUs, quotas: o.Quotas, domain: o.DNSDomain, limited: model.QuotaResources(), authenticate: o.Authenticate, durations: newDurations()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -87,10 +89,11 @@ func HTTP(h http.Handler) *http.Server {
 	}
 }
 
-// answer remembers what was answered, for the log.
+// answer remembers what was answered, for the log and the metrics.
 type answer struct {
 	http.ResponseWriter
 	caller *Caller // nobody until it is known
+	route  string  // its name, if there is one
 	status int
 	bytes  int
 }
@@ -131,8 +134,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			log.Error("panic while serving", "panic", p, "stack", string(debug.Stack()))
 			errInternal.write(a)
 		}
+		took := time.Since(start)
+		s.observe(a, took)
 		log.Info("served", "method", r.Method, "uri", shorten(r.RequestURI), "status", a.status, "bytes", a.bytes,
-			"duration", time.Since(start), "remote", r.RemoteAddr, "project", a.caller.Project, "user", a.caller.User)
+			"duration", took, "remote", r.RemoteAddr, "project", a.caller.Project, "user", a.caller.User)
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
@@ -165,7 +170,10 @@ func (s *Server) serve(w *answer, r *http.Request) error {
 	}
 	var match mux.RouteMatch
 	found := s.router.Match(r, &match)
-	open := found && match.MatchErr == nil && slices.Contains(openRoutes, match.Route.GetName())
+	if found && match.MatchErr == nil {
+		w.route = match.Route.GetName()
+	}
+	open := slices.Contains(openRoutes, w.route)
 	if !open {
 		caller, err := s.authenticate(r)
 		if err != nil {

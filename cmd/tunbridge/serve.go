@@ -163,7 +163,7 @@ func (s *serve) Run() error {
 		if err != nil {
 			return fmt.Errorf("metrics-listen: %w", err)
 		}
-		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(ctl, truth, handlers)) })
+		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(neutron, ctl, truth, handlers)) })
 	}
 	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
 	err = g.Wait()
@@ -326,8 +326,8 @@ func admin(ctl *controller.Controller) http.Handler {
 	return mux
 }
 
-// metrics are those of the controller, and of the handlers that have some.
-func metrics(ctl *controller.Controller, truth *store.Store, handlers map[flows.Op]flows.Handler) http.Handler {
+// metrics are those of the API, of the controller, and of the handlers that have some.
+func metrics(server *api.Server, ctl *controller.Controller, truth *store.Store, handlers map[flows.Op]flows.Handler) http.Handler {
 	registry := prometheus.NewRegistry()
 	known := map[prometheus.Collector]bool{}
 	for _, h := range handlers {
@@ -336,7 +336,7 @@ func metrics(ctl *controller.Controller, truth *store.Store, handlers map[flows.
 			registry.MustRegister(c)
 		}
 	}
-	registry.MustRegister(ctl, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(server, ctl, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/", api.Health(truth.ReadIndex))

@@ -1,0 +1,206 @@
+"""Every command of the openstack client for what is served, in one process: the client's own shell, a
+command at a time. What a command prints as JSON is compared, and read back by another."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+
+from openstackclient import shell
+
+ACME = os.environ["ACME"]
+ran = set()
+
+
+def run(command, *args, fails=None):
+    """The JSON that a command prints, or None; fails is a part of the error that it is to end with."""
+    words = command.split()
+    ran.add(command)
+    reads = words[-1] in ("show", "list", "create")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = shell.OpenStackShell().run(words + list(args) + (["-f", "json"] if reads else []))
+        except SystemExit as e:  # of the parser of arguments
+            status = e.code
+    what = "openstack %s %s" % (command, " ".join(args))
+    if fails is not None:
+        assert status != 0 and fails in err.getvalue(), "%s: status %s, %s" % (what, status, err.getvalue())
+        return None
+    assert status == 0, "%s: status %s: %s" % (what, status, err.getvalue())
+    return json.loads(out.getvalue()) if reads else None
+
+
+def has(got, **wanted):
+    for key, want in wanted.items():
+        key = key.replace("__", ":")
+        assert got.get(key) == want, "%s is %r, want %r, in %r" % (key, got.get(key), want, got)
+    return got
+
+
+def names(rows):
+    return sorted(row["Name"] for row in rows)
+
+
+def networks():
+    made = has(run("network create", "blue", "--description", "first", "--tag", "a", "--mtu", "1400", "--dns-domain", "blue.example."),
+               name="blue", description="first", tags=["a"], mtu=1400, admin_state_up=True, shared=False, status="ACTIVE",
+               provider__network_type="vxlan", dns_domain="blue.example.")
+    run("network create", "lan", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1",
+        "--provider-segment", "123", "--share", "--external", "--disable", "--disable-port-security", "--project", ACME)
+    lan = has(run("network show", "lan"), provider__network_type="vlan", provider__physical_network="physnet1",
+              provider__segmentation_id=123, shared=True, admin_state_up=False, port_security_enabled=False, project_id=ACME)
+    assert lan["router:external"] is True
+    run("network create", "lan2", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1", "--provider-segment", "123", fails="409")
+    run("network set", "blue", "--name", "navy", "--description", "second", "--tag", "b", "--disable", "--mtu", "1300")
+    has(run("network show", made["id"]), name="navy", description="second", tags=["a", "b"], admin_state_up=False, mtu=1300)
+    run("network unset", "navy", "--tag", "a")
+    has(run("network show", "navy"), tags=["b"])
+    run("network set", "navy", "--no-tag", "--enable")
+    has(run("network show", "navy"), tags=[], admin_state_up=True)
+    assert names(run("network list")) == ["lan", "navy"]
+    for args, want in ((["--external"], ["lan"]), (["--internal"], ["navy"]), (["--disable"], ["lan"]), (["--share"], ["lan"]),
+                       (["--no-share"], ["navy"]), (["--name", "navy"], ["navy"]), (["--project", ACME], ["lan"]), (["--provider-segment", "123"], ["lan"]),
+                       (["--provider-network-type", "vlan"], ["lan"]), (["--provider-physical-network", "physnet1"], ["lan"]), (["--not-tags", "b"], ["lan", "navy"])):
+        assert names(run("network list", *args)) == want, args
+    assert set(run("network list", "--long")[0]) >= {"ID", "Name", "Status", "Project", "State", "Shared", "Subnets", "Network Type", "Router Type", "Availability Zones", "Tags"}
+    run("network delete", "lan", "none", fails="1 of 2 networks failed to delete")
+    run("network show", "lan", fails="No Network found for lan")
+
+
+def subnets():
+    made = has(run("subnet create", "v4", "--network", "navy", "--subnet-range", "10.1.0.0/24", "--gateway", "10.1.0.254",
+                   "--allocation-pool", "start=10.1.0.10,end=10.1.0.20", "--dns-nameserver", "192.0.2.53", "--host-route", "destination=198.51.100.0/24,gateway=10.1.0.9",
+                   "--description", "first", "--tag", "a"),
+               cidr="10.1.0.0/24", gateway_ip="10.1.0.254", allocation_pools=[{"start": "10.1.0.10", "end": "10.1.0.20"}], dns_nameservers=["192.0.2.53"],
+               host_routes=[{"destination": "198.51.100.0/24", "nexthop": "10.1.0.9"}], enable_dhcp=True, ip_version=4, description="first", tags=["a"])
+    has(run("subnet create", "v6", "--network", "navy", "--subnet-range", "fd00:1::/64", "--ip-version", "6", "--ipv6-ra-mode", "slaac", "--ipv6-address-mode", "slaac", "--gateway", "auto"),
+        ipv6_ra_mode="slaac", ipv6_address_mode="slaac", gateway_ip="fd00:1::", ip_version=6)
+    run("subnet create", "twin", "--network", "navy", "--subnet-range", "10.1.0.0/16", fails="overlaps")
+    run("subnet set", "v4", "--name", "four", "--no-dhcp", "--gateway", "10.1.0.1", "--dns-nameserver", "192.0.2.54", "--allocation-pool", "start=10.1.0.30,end=10.1.0.40",
+        "--host-route", "destination=203.0.113.0/24,gateway=10.1.0.9", "--tag", "b", "--description", "second")
+    has(run("subnet show", made["id"]), name="four", enable_dhcp=False, gateway_ip="10.1.0.1", dns_nameservers=["192.0.2.54", "192.0.2.53"], description="second", tags=["a", "b"])
+    run("subnet unset", "four", "--dns-nameserver", "192.0.2.53", "--host-route", "destination=203.0.113.0/24,gateway=10.1.0.9",
+        "--allocation-pool", "start=10.1.0.10,end=10.1.0.20", "--tag", "a")
+    has(run("subnet show", "four"), dns_nameservers=["192.0.2.54"], host_routes=[{"destination": "198.51.100.0/24", "nexthop": "10.1.0.9"}],
+        allocation_pools=[{"start": "10.1.0.30", "end": "10.1.0.40"}], tags=["b"])
+    run("subnet set", "four", "--dhcp", "--no-tag", "--no-dns-nameservers", "--no-host-route")
+    has(run("subnet show", "four"), enable_dhcp=True, tags=[], dns_nameservers=[], host_routes=[])
+    assert names(run("subnet list")) == ["four", "v6"]
+    for args, want in ((["--ip-version", "6"], ["v6"]), (["--dhcp"], ["four", "v6"]), (["--no-dhcp"], []), (["--network", "navy", "--gateway", "10.1.0.1"], ["four"]),
+                       (["--subnet-range", "10.1.0.0/24"], ["four"]), (["--name", "v6"], ["v6"]), (["--project", ACME], [])):
+        assert names(run("subnet list", *args)) == want, args
+    assert set(run("subnet list", "--long")[0]) >= {"ID", "Name", "Network", "Subnet", "Project", "DHCP", "Name Servers", "Allocation Pools", "Host Routes", "IP Version", "Gateway", "Tags"}
+
+
+def pools():
+    made = has(run("subnet pool create", "pool", "--pool-prefix", "10.64.0.0/16", "--default-prefix-length", "26", "--min-prefix-length", "20", "--max-prefix-length", "28",
+                   "--default-quota", "4096", "--description", "first", "--tag", "a", "--share"),
+               prefixes=["10.64.0.0/16"], default_prefixlen=26, min_prefixlen=20, max_prefixlen=28, default_quota=4096, shared=True, ip_version=4, tags=["a"])
+    run("network create", "pooled")
+    of = has(run("subnet create", "pooled", "--network", "pooled", "--subnet-pool", "pool"), subnetpool_id=made["id"])
+    assert of["cidr"].endswith("/26") and of["cidr"].startswith("10.64."), of
+    has(run("subnet create", "small", "--network", "pooled", "--subnet-pool", "pool", "--prefix-length", "28"), subnetpool_id=made["id"])
+    assert names(run("subnet list", "--subnet-pool", "pool")) == ["pooled", "small"]
+    run("subnet pool set", "pool", "--name", "puddle", "--pool-prefix", "10.65.0.0/16", "--default-prefix-length", "27", "--default", "--tag", "b", "--description", "second", "--default-quota", "8192")
+    has(run("subnet pool show", "puddle"), default_prefixlen=27, is_default=True, tags=["a", "b"], prefixes=["10.64.0.0/15"], description="second", default_quota=8192)
+    run("subnet pool unset", "puddle", "--tag", "a")
+    run("subnet pool set", "puddle", "--no-default", "--no-tag")
+    has(run("subnet pool show", made["id"]), is_default=False, tags=[])
+    assert names(run("subnet pool list")) == ["puddle"] and run("subnet pool list", "--default") == [] and names(run("subnet pool list", "--share")) == ["puddle"]
+    assert set(run("subnet pool list", "--long")[0]) >= {"ID", "Name", "Prefixes", "Default Prefix Length", "Address Scope", "Default Subnet Pool", "Shared", "Tags"}
+    run("subnet pool delete", "puddle", fails="1 of 1 subnet pools failed to delete")
+    run("subnet delete", "pooled", "small")
+    run("network delete", "pooled")
+    run("subnet pool delete", "puddle")
+    assert run("subnet pool list") == []
+
+
+def ports():
+    made = has(run("port create", "p", "--network", "navy", "--fixed-ip", "subnet=four,ip-address=10.1.0.33", "--mac-address", "02:00:00:00:00:07", "--device", "d1", "--device-owner", "compute:nova",
+                   "--description", "first", "--dns-name", "guest", "--allowed-address", "ip-address=10.1.0.99,mac-address=02:00:00:00:00:08", "--extra-dhcp-option", "name=26,value=1400",
+                   "--binding-profile", "a=1", "--vnic-type", "normal", "--tag", "a", "--disable"),
+               name="p", mac_address="02:00:00:00:00:07", device_id="d1", device_owner="compute:nova", description="first", admin_state_up=False, dns_name="guest",
+               binding_vnic_type="normal", binding_profile={"a": "1"}, binding_vif_type="unbound", status="DOWN", port_security_enabled=True, tags=["a"],
+               allowed_address_pairs=[{"ip_address": "10.1.0.99", "mac_address": "02:00:00:00:00:08"}])
+    assert any(ip["ip_address"] == "10.1.0.33" for ip in made["fixed_ips"]), made
+    assert made["dns_assignment"] and made["dns_assignment"][0]["hostname"] == "guest", made
+    run("port create", "q", "--network", "navy", "--fixed-ip", "subnet=four,ip-address=10.1.0.33", fails="409")
+    run("port set", "p", "--name", "port", "--fixed-ip", "subnet=four,ip-address=10.1.0.34", "--device", "d2", "--device-owner", "compute:az", "--enable", "--tag", "b",
+        "--allowed-address", "ip-address=10.1.0.98", "--description", "second", "--dns-name", "machine", "--extra-dhcp-option", "name=12,value=x", "--binding-profile", "b=2", "--host", "compute01")
+    got = has(run("port show", made["id"]), name="port", device_id="d2", device_owner="compute:az", admin_state_up=True, tags=["a", "b"], description="second", dns_name="machine",
+              binding_host_id="compute01", binding_profile={"a": "1", "b": "2"})
+    assert len(got["fixed_ips"]) >= 2 and len(got["allowed_address_pairs"]) == 2 and len(got["extra_dhcp_opts"]) == 2, got
+    run("port unset", "port", "--fixed-ip", "subnet=four,ip-address=10.1.0.33", "--allowed-address", "ip-address=10.1.0.98,mac-address=02:00:00:00:00:07", "--binding-profile", "a", "--tag", "a")
+    got = has(run("port show", "port"), tags=["b"], binding_profile={"b": "2"})
+    assert [ip["ip_address"] for ip in got["fixed_ips"] if "." in ip["ip_address"]] == ["10.1.0.34"] and len(got["allowed_address_pairs"]) == 1, got
+    run("port set", "port", "--no-allowed-address", "--no-binding-profile", "--no-tag", "--no-security-group", "--disable-port-security", "--mac-address", "02:00:00:00:00:09")
+    run("port unset", "port", "--host")
+    has(run("port show", "port"), allowed_address_pairs=[], binding_profile={}, tags=[], port_security_enabled=False, mac_address="02:00:00:00:00:09", binding_host_id="")
+    own = names(run("port list", "--network", "navy", "--fixed-ip", "ip-address=10.1.0.34"))
+    assert own == ["port"], own
+    for args in (["--mac-address", "02:00:00:00:00:09"], ["--name", "port"], ["--fixed-ip", "subnet=four,ip-address=10.1.0.34"], ["--fixed-ip", "ip-substring=0.34"]):
+        assert names(run("port list", *args)) == ["port"], args
+    assert run("port list", "--host", "nowhere") == [] and run("port list", "--device-id", "nobody") == [] and run("port list", "--project", ACME) == []
+    assert set(run("port list", "--long")[0]) >= {"ID", "Name", "MAC Address", "Fixed IP Addresses", "Status", "Security Groups", "Device Owner", "Tags"}
+
+
+def rights():
+    made = has(run("network rbac create", "navy", "--type", "network", "--action", "access_as_shared", "--target-project", ACME),
+               action="access_as_shared", object_type="network", target_project_id=ACME)
+    assert [r["ID"] for r in run("network rbac list", "--type", "network")] == [made["id"]]
+    assert [r["Action"] for r in run("network rbac list", "--action", "access_as_shared", "--long")] == ["access_as_shared"]
+    assert run("network rbac list", "--action", "access_as_external") == []
+    run("network rbac set", made["id"], "--target-project", "admin")
+    shown = run("network rbac show", made["id"])
+    assert shown["target_project_id"] != ACME, shown
+    run("network rbac delete", made["id"])
+    run("network rbac show", made["id"], fails="No RBACPolicy found")
+
+
+def quotas():  # `quota show` is not to be had without a Nova and a Cinder
+    run("quota set", "--networks", "7", "--subnets", "8", "--ports", "9", "--subnetpools", "3", "--rbac-policies", "2", ACME)
+    rows = [r for r in run("quota list", "--network") if r["Project ID"] == ACME]
+    assert len(rows) == 1, rows
+    has(rows[0], Networks=7, Subnets=8, Ports=9)
+    limits = lambda: {r["Resource"]: r["Limit"] for r in run("quota list", "--network", "--detail", "--project", ACME)}
+    has(limits(), networks=7, subnets=8, ports=9, subnet_pools=3, rbac_policies=2)
+    run("quota set", "--networks", "-1", ACME)
+    has(limits(), networks=-1, subnets=8)
+
+
+def rest():
+    assert run("network agent list") == [] and run("network agent list", "--agent-type", "open-vswitch") == []
+    for command in ("show", "delete", "set"):
+        run("network agent " + command, "00000000-0000-4000-8000-000000000000", *(["--enable"] if command == "set" else []), fails="")
+    zones = run("availability zone list", "--network")
+    assert zones == [] or "Zone Name" in zones[0], zones
+    row = [r for r in run("ip availability list") if r["Network Name"] == "navy"]
+    assert len(row) == 1 and row[0]["Total IPs"] > 0, row
+    shown = has(run("ip availability show", "navy"), network_name="navy")
+    assert {s["subnet_name"] for s in shown["subnet_ip_availability"]} == {"four", "v6"}, shown
+    aliases = {r["Alias"] for r in run("extension list", "--network")}
+    assert aliases >= {"binding", "rbac-policies", "subnet_allocation", "standard-attr-tag", "quota_details", "provider"}, aliases
+    has(run("extension show", "rbac-policies"), alias="rbac-policies")
+    run("network auto allocated topology create", fails="No default router:external network")
+
+
+def removal():
+    run("port delete", "port")
+    run("port show", "port", fails="No Port found for port")
+    run("subnet delete", "four", "v6")
+    assert run("subnet list") == []
+    run("network delete", "navy")
+    assert run("network list") == []
+
+
+failed = False
+for part in networks, subnets, pools, ports, rights, quotas, rest, removal:
+    try:
+        part()
+    except Exception as e:
+        failed = True
+        print("%s: %s: %s" % (part.__name__, type(e).__name__, e))
+print("%d commands" % len(ran))
+sys.exit(failed)

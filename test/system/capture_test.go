@@ -66,10 +66,7 @@ func TestCapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--probe-interval=0"}
+	d.onUnderlay(underlayMTU, "--probe-interval=0")
 	d.serve()
 	n := d.addNetwork("blue", "10.0.0.0/24")
 	var ports []*port

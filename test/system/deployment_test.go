@@ -126,6 +126,18 @@ func (d *deployment) place(where testbed.Namespace) {
 	d.where, d.http = where, &http.Client{Transport: &http.Transport{DialContext: where.DialContext, MaxIdleConnsPerHost: 64}}
 }
 
+// onUnderlay says that the controller is to run where real hosts reach it, at the address of
+// the testbed's management, with these flags.
+func (d *deployment) onUnderlay(flags ...string) {
+	d.place(d.bed.Underlay)
+	address := testbed.ManagementAddr.String()
+	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
+	d.flags = append([]string{"--insecure"}, flags...)
+}
+
+// underlayMTU is the flag for the MTU of the testbed's underlay.
+var underlayMTU = fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU)
+
 // as is the same deployment whose failures are t's.
 func (d *deployment) as(t tester) *deployment {
 	other := *d

@@ -1,7 +1,6 @@
 package system
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -82,9 +81,7 @@ func TestRealClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	d.api, d.ovsdb, d.openflow = testbed.ManagementAddr.String()+":9696", testbed.ManagementAddr.String()+":6640", testbed.ManagementAddr.String()+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU)}
+	d.onUnderlay(underlayMTU)
 	d.serve()
 	for _, h := range hosts {
 		if err := h.Enroll("tcp:"+d.ovsdb, nil); err != nil {

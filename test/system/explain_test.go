@@ -71,10 +71,7 @@ func TestFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--probe-interval=1s", "--vlan-ranges=" + physical + ":100:199"}
+	d.onUnderlay(underlayMTU, "--probe-interval=1s", "--vlan-ranges="+physical+":100:199")
 	d.serve()
 	one, two := hosts[0], hosts[1]
 	if _, err := one.Vsctl("add-br", "br-ex", "--", "set", "Bridge", "br-ex", "datapath_type=netdev"); err != nil {

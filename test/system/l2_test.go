@@ -77,10 +77,7 @@ func deployLayer2(t *testing.T) *layer2 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--flat-networks=" + physical, "--vlan-ranges=" + physical + ":100:199"}
+	d.onUnderlay(underlayMTU, "--flat-networks="+physical, "--vlan-ranges="+physical+":100:199")
 	d.serve()
 	w := &layer2{deployment: d, hosts: hosts, physnet: physnet, made: new(int)}
 	for i, h := range hosts {

@@ -98,10 +98,7 @@ func deployReal(t *testing.T, flags ...string) (*deployment, *testbed.Host) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = append(flags, "--insecure")
+	d.onUnderlay(flags...)
 	d.serve()
 	if err := host.Enroll("tcp:"+d.ovsdb, nil); err != nil {
 		t.Fatal(err)

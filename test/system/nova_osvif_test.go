@@ -89,10 +89,8 @@ func deployComputes(t *testing.T, settings map[string]map[string]any) *computes 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
 	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--vlan-ranges=" + physical + ":100:199"}
+	d.onUnderlay(underlayMTU, "--vlan-ranges="+physical+":100:199")
 	c := &computes{cloud: addNova(t, d, address+":8774"), hosts: map[string]*testbed.Host{}, osvif: map[string]*nova.OSVIF{}, guests: map[string]*testbed.VM{}}
 	c.nova.Plugger = c
 	d.flags = append(d.flags, "--nova-url", c.url)

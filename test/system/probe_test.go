@@ -39,10 +39,8 @@ func TestTunnels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
 	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--probe-interval=1s", "--metrics-listen=" + address + ":9697"}
+	d.onUnderlay(underlayMTU, "--probe-interval=1s", "--metrics-listen="+address+":9697")
 	d.serve()
 	for _, h := range hosts {
 		if err := h.Enroll("tcp:"+d.ovsdb, nil); err != nil {

@@ -18,10 +18,7 @@ func TestTraceNamesFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.place(d.bed.Underlay)
-	address := testbed.ManagementAddr.String()
-	d.api, d.ovsdb, d.openflow = address+":9696", address+":6640", address+":6653"
-	d.flags = []string{"--insecure", fmt.Sprintf("--underlay-mtu=%d", testbed.UnderlayMTU), "--probe-interval=1s"}
+	d.onUnderlay(underlayMTU, "--probe-interval=1s")
 	d.serve()
 	two := hosts[1]
 	for _, h := range hosts {

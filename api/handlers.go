@@ -123,6 +123,9 @@ func (h handlers) writeAll(w http.ResponseWriter, r *http.Request, status int, q
 			b = append(b, ',')
 		}
 		b = s.Append(b, v, shown(v))
+		if i == 0 { // the others are about as long
+			b = slices.Grow(b, len(all)*(len(b)+len(b)/8))
+		}
 	}
 	b = append(b, ']')
 	b = append(b, links...)

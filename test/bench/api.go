@@ -61,16 +61,14 @@ func benchAPI(ctx context.Context, out io.Writer, binary, dir string, s sizeAPI)
 	if err != nil {
 		return err
 	}
-	lists, err := timed(s.lists, func(int) error {
-		var all struct{ Ports []struct{ ID string } }
-		if err := d.call(ctx, http.MethodGet, "/v2.0/ports", nil, &all); err != nil {
-			return err
-		}
-		if want := s.ports + len(d.networks); len(all.Ports) != want { // each subnet has one for DHCP
-			return fmt.Errorf("%d ports are listed, want %d", len(all.Ports), want)
-		}
-		return nil
-	})
+	var all struct{ Ports []port }
+	if err := d.call(ctx, http.MethodGet, "/v2.0/ports", nil, &all); err != nil {
+		return err
+	}
+	if want := s.ports + len(d.networks); len(all.Ports) != want { // each subnet has one for DHCP
+		return fmt.Errorf("%d ports are listed, want %d", len(all.Ports), want)
+	}
+	lists, err := timed(s.lists, func(int) error { return d.call(ctx, http.MethodGet, "/v2.0/ports", nil, nil) })
 	if err != nil {
 		return err
 	}

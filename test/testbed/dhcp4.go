@@ -10,9 +10,6 @@ import (
 //go:embed dhcp4.sh
 var dhcp4Script []byte
 
-//go:embed networkd.sh
-var networkdScript []byte
-
 // dhclientConfig makes dhclient ask for what a cloud's image does; it knows option 121 by no name.
 const dhclientConfig = `option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;
 request subnet-mask, routers, domain-name, domain-name-servers, host-name, interface-mtu, rfc3442-classless-static-routes;
@@ -50,18 +47,5 @@ func (vm *VM) StartDHCPCD() (*DHCPClient, Lease, error) {
 	alone := "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs none /run/dhcpcd && mount -t tmpfs none /var/lib/dhcpcd && " +
 		"exec dhcpcd -4 -B -d -L -f /dev/null -o domain_name_servers -o domain_name -o host_name -o interface_mtu -o classless_static_routes -c " + script + " eth0"
 	lease, err := c.start("unshare", "--mount", "sh", "-c", alone)
-	return c, lease, err
-}
-
-// StartNetworkd starts systemd-networkd and waits for its first lease. It has the directories of its state
-// to itself, and no bus: it sets no host name.
-func (vm *VM) StartNetworkd() (*DHCPClient, Lease, error) {
-	script := filepath.Join(vm.bed.dir, "networkd.sh")
-	if err := writeOnce(script, networkdScript); err != nil {
-		return nil, Lease{}, err
-	}
-	c := &DHCPClient{vm: vm, program: "systemd-networkd"}
-	c.release = func() error { return c.signalRelease(syscall.SIGTERM) }
-	lease, err := c.start("unshare", "--mount", script)
 	return c, lease, err
 }

@@ -144,6 +144,19 @@ func load(t *store.Tables, host string) (ports, networks, subnets int) {
 	return ports, networks, subnets
 }
 
+// answersDHCP reports whether a host answers DHCP for a network: it does if it has a port of it.
+func answersDHCP(t *store.Tables, host string, network uuid.UUID) bool {
+	if _, ok := t.DHCPPort(network); !ok {
+		return false
+	}
+	for p := range portsAt(t, host) {
+		if p.NetworkID == network {
+			return true
+		}
+	}
+	return false
+}
+
 func (agents) create(*store.Tx, *Caller, *model.Input) (uuid.UUID, error) {
 	return uuid.Nil, errMethod // hosts enrol themselves
 }
@@ -251,7 +264,8 @@ func (h handlers) listDHCPNetworks(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-// scheduleNetwork has nothing left to do: DHCP is answered on every host that has a port of the network.
+// scheduleNetwork has nothing to do: DHCP is answered on every host that has a port of the network, and
+// nowhere else.
 func (h handlers) scheduleNetwork(_ http.ResponseWriter, r *http.Request) error {
 	t, a, err := h.dhcpAgent(r, "create")
 	if err != nil {
@@ -268,19 +282,22 @@ func (h handlers) scheduleNetwork(_ http.ResponseWriter, r *http.Request) error 
 		return model.BadRequest("Body contains invalid data")
 	}
 	id, err := model.ParseUUID(given.NetworkID)
-	if err == nil {
-		_, ok := t.Network(id)
-		if ok {
-			return conflict("NetworkHostedByDHCPAgent", "The network %s has been already hosted by the DHCP Agent %s.", id, a.ID)
-		}
+	if _, ok := t.Network(id); err != nil || !ok {
+		return notFound(model.Networks, model.Quote(given.NetworkID))
 	}
-	return notFound(model.Networks, model.Quote(given.NetworkID))
+	if answersDHCP(t, a.Host, id) {
+		return conflict("NetworkHostedByDHCPAgent", "The network %s has been already hosted by the DHCP Agent %s.", id, a.ID)
+	}
+	return conflict("NetworkNotSchedulable", "The network %s cannot be given to DHCP Agent %s: DHCP is answered on every host that has a port of the network, if it has a subnet with enable_dhcp, and nowhere else.", id, a.ID)
 }
 
 func (h handlers) unscheduleNetwork(_ http.ResponseWriter, r *http.Request) error {
-	_, a, err := h.dhcpAgent(r, "delete")
+	t, a, err := h.dhcpAgent(r, "delete")
 	if err != nil {
 		return err
+	}
+	if id, err := model.ParseUUID(mux.Vars(r)["network"]); err != nil || !answersDHCP(t, a.Host, id) {
+		return conflict("NetworkNotHostedByDhcpAgent", "The network %s is not hosted by the DHCP agent %s.", model.Quote(mux.Vars(r)["network"]), a.ID)
 	}
 	return conflict("NetworkNotRemovable", "The network %s cannot be taken from DHCP Agent %s: DHCP is answered on every host that has a port of the network. Turn it off with enable_dhcp of the network's subnets.",
 		model.Quote(mux.Vars(r)["network"]), a.ID)

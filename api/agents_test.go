@@ -120,10 +120,16 @@ func TestDHCPAgents(t *testing.T) {
 		if got := fmt.Sprint(a["configurations"]); host == "h1" && got != "map[dhcp_driver:tunbridge networks:1 ports:2 subnets:1]" {
 			t.Errorf("%s: %s", host, got)
 		}
-		b.refused("POST", path, fmt.Sprintf(`{"network_id":%q}`, n), 409, "NetworkHostedByDHCPAgent",
-			fmt.Sprintf("The network %s has been already hosted by the DHCP Agent %s.", n, a["id"]))
+		given, taken, errorTypes := fmt.Sprintf("The network %s has been already hosted by the DHCP Agent %s.", n, a["id"]),
+			fmt.Sprintf("The network %s cannot be taken from DHCP Agent %s: DHCP is answered on every host that has a port of the network. Turn it off with enable_dhcp of the network's subnets.", n, a["id"]),
+			[2]string{"NetworkHostedByDHCPAgent", "NetworkNotRemovable"}
+		if host == "h2" {
+			given, taken, errorTypes = fmt.Sprintf("The network %s cannot be given to DHCP Agent %s: DHCP is answered on every host that has a port of the network, if it has a subnet with enable_dhcp, and nowhere else.", n, a["id"]),
+				fmt.Sprintf("The network %s is not hosted by the DHCP agent %s.", n, a["id"]), [2]string{"NetworkNotSchedulable", "NetworkNotHostedByDhcpAgent"}
+		}
+		b.refused("POST", path, fmt.Sprintf(`{"network_id":%q}`, n), 409, errorTypes[0], given)
 		b.refused("POST", path, `{"network_id":"x"}`, 404, "NetworkNotFound", "Network x could not be found.")
-		b.refused("DELETE", path+"/"+n, "", 409, "NetworkNotRemovable", fmt.Sprintf("The network %s cannot be taken from DHCP Agent %s: DHCP is answered on every host that has a port of the network. Turn it off with enable_dhcp of the network's subnets.", n, a["id"]))
+		b.refused("DELETE", path+"/"+n, "", 409, errorTypes[1], taken)
 		ovs := b.agent(host, model.AgentOVS)["id"].(string)
 		b.refused("GET", "/v2.0/agents/"+ovs+"/dhcp-networks", "", 409, "InvalidDHCPAgent", "Agent "+ovs+" is not a valid DHCP Agent or has been disabled.")
 	}

@@ -84,22 +84,38 @@ func availability(t *store.Tables, n *model.Network, versions []string) *model.N
 func (s *Server) availabilityRoutes() []Route {
 	h := handlers{s, ipAvailabilities{}}
 	const alias, all = "network-ip-availability", "/v2.0/network-ip-availabilities"
+	const topology = "/v2.0/auto-allocated-topology/{id}"
 	return []Route{
 		{"get_network_ip_availabilities", http.MethodGet, all, AccessAdmin, alias, h.schema(), h.list},
 		{"get_network_ip_availability", http.MethodGet, all + "/{id}", AccessAdmin, alias, h.schema(), h.show},
 		// Nova asks for a topology when a machine is to have any network and the project has none. It takes
 		// this answer for a no, and 404 for a fault.
-		{"get_auto_allocated_topology", http.MethodGet, "/v2.0/auto-allocated-topology/{id}", seesTopology, "", nil, noTopology},
+		{"get_auto_allocated_topology", http.MethodGet, topology, seesTopology, "", nil, noTopology(conflict("AutoAllocationFailure", "Deployment error: No default router:external network."))},
+		{"delete_auto_allocated_topology", http.MethodDelete, topology, seesTopology, "", nil, noTopology(nil)},
+		{"get_service_providers", http.MethodGet, "/v2.0/service-providers", AccessAny, "service-type", nil, listServiceProviders},
 	}
 }
 
-// seesTopology is who may ask for the network that was made for a project.
+// seesTopology is who may ask for the network that was made for a project, and to have it deleted.
 const seesTopology = AccessAdmin | AccessProjectReader
 
-func noTopology(_ http.ResponseWriter, r *http.Request) error {
-	c, project := callerOf(r), mux.Vars(r)["id"]
-	if project != "null" && !c.may(seesTopology, target{project: project}) {
-		return &Error{Status: http.StatusForbidden, Type: "NotAuthorized", Message: "Not authorized."}
+// noTopology answers with an error, or with 204 if it is nil, those who may ask.
+func noTopology(answer *Error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		c, project := callerOf(r), mux.Vars(r)["id"]
+		if project != "null" && !c.may(seesTopology, target{project: project}) {
+			return &Error{Status: http.StatusForbidden, Type: "NotAuthorized", Message: "Not authorized."}
+		}
+		if answer != nil {
+			return answer
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	return conflict("AutoAllocationFailure", "Deployment error: No default router:external network.")
+}
+
+// listServiceProviders answers as a Neutron without routers: what is served here has no providers to choose.
+func listServiceProviders(w http.ResponseWriter, _ *http.Request) error {
+	writeBody(w, http.StatusOK, []byte(`{"service_providers":[]}`))
+	return nil
 }

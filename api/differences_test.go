@@ -49,7 +49,7 @@ var differences = []difference{
 	{fields: "status|trunk_details", requests: "trunks: ", extension: "trunk"},
 	{fields: "status", requests: "qos: ", extension: "qos"},
 	{fields: "status", requests: "subnetpools: address scope ", extension: "address-scope"},
-	{fields: "status", requests: "misc: service providers", extension: "service-type"},
+	{fields: "service_providers", requests: "misc: service providers", extension: "router"},
 	{fields: "status", requests: "misc: segments", extension: "segment"},
 	{fields: "status", requests: "misc: network segment ranges", extension: "network-segment-range"},
 	{fields: "status", requests: "misc: flavors", extension: "flavors"},
@@ -151,7 +151,9 @@ have, %d in something else.
 ## In an extension
 
 Clients look for an extension's alias in /v2.0/extensions before they use it. What one would serve that
-is not there is not found, and its attributes are neither shown nor taken. tunbridge-metadata is ours.
+is not there is not found, and its attributes are neither shown nor taken. There are two exceptions: is_default
+may be false, and segments (of multi-provider) may have one entry, which is read as the provider attributes.
+tunbridge-metadata is ours.
 
 | Field | Answers | Number | Extension |
 |---|---|---|---|

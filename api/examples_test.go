@@ -87,6 +87,8 @@ var examples = slices.Concat([]example{
 	{method: "GET", path: "/v2.0/network-ip-availabilities?network_name=blue", status: 200},
 	{method: "GET", path: "/v2.0/network-ip-availabilities/{network}", status: 200},
 	{method: "GET", path: "/v2.0/auto-allocated-topology/default", status: 409, says: "There is none; Nova wants to hear it so."},
+	{method: "DELETE", path: "/v2.0/auto-allocated-topology/default", status: 204},
+	{method: "GET", path: "/v2.0/service-providers", status: 200},
 
 	{method: "POST", path: "/v2.0/rbac-policies", body: `{"rbac_policy": {"object_type": "network", "object_id": "{network}", "action": "access_as_shared", "target_tenant": "other"}}`, status: 201},
 	{method: "GET", path: "/v2.0/rbac-policies?target_tenant=other", status: 200},

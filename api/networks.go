@@ -84,18 +84,24 @@ func onNetwork(t *store.Tables, c *Caller, network uuid.UUID, project string) ta
 
 func (n networks) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error) {
 	row := &model.Network{}
-	in.Apply(&model.NetworkView{Network: row})
+	asked := &model.NetworkView{Network: row}
+	in.Apply(asked)
 	if err := begin(&row.Common, c, in); err != nil {
 		return uuid.Nil, err
 	}
 	if err := c.authorize("create", model.Networks, n.rules().create, networkTarget(&tx.Tables, c, row), clauses(model.Create, in)...); err != nil {
 		return uuid.Nil, err
 	}
+	if err := checkDefault(asked); err != nil {
+		return uuid.Nil, err
+	}
 	if err := checkZones(&tx.Tables, row.AvailabilityZoneHints); err != nil {
 		return uuid.Nil, err
 	}
-	numbered := in.Given("provider:segmentation_id") && !in.Null("provider:segmentation_id")
-	var err error
+	numbered, err := askedSegment(in, asked)
+	if err != nil {
+		return uuid.Nil, err
+	}
 	if row.Segment, err = n.segments.take(tx, row.Segment, numbered); err != nil {
 		return uuid.Nil, err
 	}
@@ -114,8 +120,15 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 		return err
 	}
 	row := *old
-	in.Apply(&model.NetworkView{Network: &row})
-	var err error
+	asked := &model.NetworkView{Network: &row}
+	in.Apply(asked)
+	err := checkDefault(asked)
+	if err != nil {
+		return err
+	}
+	if _, err = askedSegment(in, asked); err != nil {
+		return err
+	}
 	if row.Segment, err = n.segments.renumber(old.Segment, in, row.Segment); err != nil {
 		return err
 	}
@@ -144,6 +157,14 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 		return err
 	}
 	return declareSharing(tx, &row)
+}
+
+// checkDefault refuses what --default of a client asks for. --no-default asks for what is so.
+func checkDefault(n *model.NetworkView) error {
+	if n.IsDefault {
+		return model.BadRequest("Invalid input for is_default. Reason: 'True' is not possible: no network is made for projects that have none, so none is the default one.")
+	}
+	return nil
 }
 
 func (networks) retag(tx *store.Tx, v view, tags []string) error {

@@ -146,6 +146,8 @@ var kindSchemas = map[string]object{
 	"string": anyText, "boolean": truth, "integer": number, "uuid": anyID, "mac": anyMAC, "address": address, "cidr": block,
 	"time": {"type": "string", "format": "date-time"}, "strings": arrayOf(anyText), "uuids": arrayOf(anyID), "addresses": arrayOf(address),
 	"cidrs": arrayOf(block), "object": {"type": "object"},
+	"segments": arrayOf(structure(object{"provider:network_type": anyText, "provider:physical_network": object{"type": []string{"string", "null"}},
+		"provider:segmentation_id": object{"type": []string{"integer", "null"}}})),
 	"pools":         arrayOf(structure(object{"start": address, "end": address})),
 	"routes":        arrayOf(structure(object{"destination": block, "nexthop": address})),
 	"fixed-ips":     arrayOf(structure(object{"subnet_id": anyID, "ip_address": address})),
@@ -316,6 +318,9 @@ func shapes() map[string]shape {
 		"remove_prefixes":     {summary: "Take blocks out of a pool that no subnet uses", body: ref("prefixes"), answer: ref("prefixes"), status: ok},
 		"get_auto_allocated_topology": {
 			summary: "Refused: no network is made for a project that has none"},
+		"delete_auto_allocated_topology": {summary: "Delete the network that was made for a project: there is none", status: gone},
+		"get_service_providers": {summary: "What provides services beyond layer 2: nothing", status: ok,
+			answer: under("service_providers", arrayOf(structure(object{"service_type": anyText, "name": anyText, "default": truth})))},
 		"get_port_bindings":     {summary: "The bindings of a port", answer: under("bindings", arrayOf(ref("binding"))), status: ok, list: model.Bindings},
 		"create_port_binding":   {summary: "Bind a port to one host more", body: under("binding", ref("binding.create")), answer: binding, status: created},
 		"get_port_binding":      {summary: "The binding of a port to a host", answer: binding, status: ok},

@@ -62,6 +62,28 @@ func (s Segments) Check() error {
 	return nil
 }
 
+// askedSegment reads what a request says in segments into the network, which has the other attributes
+// already. numbered tells that a segmentation id was given, be it 0.
+func askedSegment(in *model.Input, n *model.NetworkView) (numbered bool, err error) {
+	given := func(name string) bool { return in.Given(name) && !in.Null(name) }
+	if len(n.Segments) == 0 {
+		return given("provider:segmentation_id"), nil
+	}
+	if given("provider:network_type") || given("provider:physical_network") || given("provider:segmentation_id") {
+		return false, &Error{http.StatusBadRequest, "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."}
+	}
+	one := n.Segments[0]
+	if one.NetworkType == "" {
+		return false, model.InvalidInput("network_type required")
+	}
+	numbered = one.SegmentationID != 0
+	if !numbered {
+		one.SegmentationID = n.Segment.SegmentationID // an update keeps it
+	}
+	n.Segment = one
+	return numbered, nil
+}
+
 // validate checks, in Neutron's words, what the creator of a network asks for. numbered tells that a
 // segmentation id was given, be it 0.
 func (s Segments) validate(asked model.Segment, numbered bool) error {

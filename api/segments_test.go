@@ -133,6 +133,75 @@ func TestSegmentRefusals(t *testing.T) {
 	}
 }
 
+// TestSegmentList asks for segments in the list of networks that have several.
+func TestSegmentList(t *testing.T) {
+	b := newBench(t, everyType)
+	post := func(segments string) string { return `{"network":{"segments":` + segments + `}}` }
+	for _, c := range [][2]string{
+		{`[{"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":7}]`, "vlan physnet1 7"},
+		{`[{"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":0}]`, "vlan physnet1 10"}, // 100 or 101
+		{`[{"provider:network_type":"flat","provider:physical_network":"physnet1","provider:segmentation_id":0}]`, "flat physnet1 <nil>"},
+		{`[{"provider:network_type":"geneve","provider:physical_network":"","provider:segmentation_id":9}]`, "geneve <nil> 9"},
+		{`[{"provider:network_type":"gre","provider:physical_network":null,"provider:segmentation_id":"4294967295"}]`, "gre <nil> 4294967295"},
+		{`[{"provider:network_type":"local"}]`, "local <nil> <nil>"},
+	} {
+		n := b.must("POST", "/v2.0/networks", post(c[0]), "network")
+		if got := provider(n); !strings.HasPrefix(got, c[1]) || n["segments"] != nil {
+			t.Errorf("%s: %s, segments %v", c[0], got, n["segments"])
+		}
+		if got := provider(b.must("GET", "/v2.0/networks/"+n["id"].(string), "", "network")); got != provider(n) {
+			t.Errorf("%s, read again: %s", c[0], got)
+		}
+	}
+	for _, none := range []string{"[]", "null"} {
+		if n := b.must("POST", "/v2.0/networks", post(none), "network"); n["provider:network_type"] != "vxlan" {
+			t.Errorf("%s: %s", none, provider(n))
+		}
+	}
+	both := `{"network":{"segments":[{"provider:network_type":"vxlan"}],"provider:network_type":"vxlan"}}`
+	b.refused("POST", "/v2.0/networks", both, 400, "SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set.")
+	b.refused("POST", "/v2.0/networks", post(`[{"provider:physical_network":"physnet1"}]`), 400, "InvalidInput", "Invalid input for operation: network_type required.")
+	b.refused("POST", "/v2.0/networks", post(`[{"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":7}]`), 409, "VlanIdInUse",
+		"Unable to create the network. The VLAN 7 on physical network physnet1 is in use.")
+	b.refused("POST", "/v2.0/networks", post(`[{"colour":"blue"}]`), 400, "HTTPBadRequest", "Unrecognized attribute(s) 'colour'")
+	for segments, reason := range map[string]string{
+		`[{"provider:network_type":"vxlan"},{"provider:network_type":"vlan"}]`: "a network has one segment, not 2",
+		`{"provider:network_type":"vxlan"}`:                                    "is not a list",
+		`["vxlan"]`:                                                            "Invalid data format for segments: 'vxlan'",
+		`[{"provider:network_type":7}]`:                                        "'7' is not a valid string",
+		`[{"provider:physical_network":["x"]}]`:                                "is not a valid string",
+		`[{"provider:segmentation_id":-1}]`:                                    "'-1' should be non-negative",
+	} {
+		if out := b.send("POST", "/v2.0/networks", post(segments)); out.status != 400 || !strings.Contains(out.text, reason) {
+			t.Errorf("%s: %d %s", segments, out.status, out.text)
+		}
+	}
+
+	n := "/v2.0/networks/" + b.must("POST", "/v2.0/networks", segmentBody("vlan", "physnet1", "8"), "network")["id"].(string)
+	for _, c := range [][2]string{{"9", "vlan physnet1 9"}, {"0", "vlan physnet1 9"}} { // 0 is none: it stays
+		changed := b.must("PUT", n, post(`[{"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":`+c[0]+`}]`), "network")
+		if got := provider(changed); got != c[1] {
+			t.Errorf("renumbered to %s: %s", c[0], got)
+		}
+	}
+	if got := b.send("PUT", n, post(`[{"provider:network_type":"vxlan"}]`)); got.status != 400 || !strings.Contains(got.text, "does not support updating") {
+		t.Errorf("of another type: %d %s", got.status, got.text)
+	}
+}
+
+// TestDefaultNetwork: there is none, which clients may say and not change.
+func TestDefaultNetwork(t *testing.T) {
+	b := newBench(t)
+	n := b.must("POST", "/v2.0/networks", `{"network":{"is_default":false}}`, "network")
+	one := "/v2.0/networks/" + n["id"].(string)
+	if changed := b.must("PUT", one, `{"network":{"is_default":false}}`, "network"); changed["revision_number"] != n["revision_number"] {
+		t.Errorf("nothing has changed: %v", changed)
+	}
+	const why = "Invalid input for is_default. Reason: 'True' is not possible: no network is made for projects that have none, so none is the default one."
+	b.refused("POST", "/v2.0/networks", `{"network":{"is_default":true}}`, 400, "HTTPBadRequest", why)
+	b.refused("PUT", one, `{"network":{"is_default":true}}`, 400, "HTTPBadRequest", why)
+}
+
 // TestFlatAnywhere is the operator's "*".
 func TestFlatAnywhere(t *testing.T) {
 	b := newBench(t, func(o *Options) { o.Segments.Flat = []string{"*"} })

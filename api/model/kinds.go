@@ -207,6 +207,7 @@ var kinds = map[reflect.Type]kind{
 		name: "routes", read: readRoutes,
 		write: func(b []byte, l []Route) []byte { return appendList(b, l, appendRoute) },
 	},
+	reflect.TypeFor[[]Segment](): typed[[]Segment]{name: "segments", read: readSegments},
 	reflect.TypeFor[[]FixedIP](): typed[[]FixedIP]{
 		name: "fixed-ips", read: readFixedIPs, filter: filterFixedIPs,
 		write: func(b []byte, l []FixedIP) []byte { return appendList(b, l, appendFixedIP) },
@@ -250,30 +251,31 @@ var kinds = map[reflect.Type]kind{
 
 func integers[T int | int64 | uint32]() kind {
 	return typed[T]{
-		name: "integer",
-		read: func(a *Attribute, v any) (T, error) {
-			n, err := ToInteger(v)
-			if err != nil {
-				return 0, err
-			}
-			if len(a.Values) > 0 && !slices.Contains(a.Values, strconv.FormatInt(n, 10)) {
-				return 0, because("%s is not in valid_values", Quote(v))
-			}
-			switch {
-			case a.HasMin && a.Min != 0 && n < int64(a.Min):
-				return 0, because("'%s' is too small - must be at least '%d'", Quote(v), a.Min)
-			case a.HasMin && n < int64(a.Min):
-				return 0, because("'%s' should be non-negative", Quote(v))
-			}
-			if a.HasMax && n > int64(a.Max) || int64(T(n)) != n {
-				return 0, because("'%s' is too large", Quote(v))
-			}
-			return T(n), nil
-		},
+		name: "integer", read: readInteger[T],
 		write:  func(b []byte, v T) []byte { return strconv.AppendInt(b, int64(v), 10) },
 		order:  cmp.Compare[T],
 		filter: anyOf(func(s string) (T, error) { n, err := ToInteger(s); return T(n), err }),
 	}
+}
+
+func readInteger[T int | int64 | uint32](a *Attribute, v any) (T, error) {
+	n, err := ToInteger(v)
+	if err != nil {
+		return 0, err
+	}
+	if len(a.Values) > 0 && !slices.Contains(a.Values, strconv.FormatInt(n, 10)) {
+		return 0, because("%s is not in valid_values", Quote(v))
+	}
+	switch {
+	case a.HasMin && a.Min != 0 && n < int64(a.Min):
+		return 0, because("'%s' is too small - must be at least '%d'", Quote(v), a.Min)
+	case a.HasMin && n < int64(a.Min):
+		return 0, because("'%s' should be non-negative", Quote(v))
+	}
+	if a.HasMax && n > int64(a.Max) || int64(T(n)) != n {
+		return 0, because("'%s' is too large", Quote(v))
+	}
+	return T(n), nil
 }
 
 // ToBoolean reads what Neutron takes for a boolean: one, or 0, 1, "0", "1", "true", "False" … The error

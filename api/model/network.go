@@ -38,4 +38,10 @@ type NetworkView struct {
 	AvailabilityZones []string `api:"availability_zones,ext=network_availability_zone"`
 	// L2Adjacency is true: all ports of the network share one broadcast domain.
 	L2Adjacency bool `api:"l2_adjacency,ext=l2_adjacency"`
+	// Segments gives the provider attributes in another way: a list of one object that has them. In it a
+	// segmentation id of 0 and an empty physical network are none: some clients always send all three.
+	Segments []Segment `api:"segments,post,put,clear,hidden,policy=admin-sets,ext=provider"`
+	// IsDefault may be given as false only: no network is made for projects that have none, so none is the
+	// default one.
+	IsDefault bool `api:"is_default,post,put,default=false,hidden,policy=admin-sets,ext=auto-allocated-topology"`
 }

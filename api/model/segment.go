@@ -17,6 +17,41 @@ type Segment struct {
 	SegmentationID uint32 `api:"provider:segmentation_id,post,put,null,min=0,filter,sort,policy=admin,ext=provider"`
 }
 
+// readSegments reads the list in which clients of networks with several segments name them. Here a network
+// has one; a list without any asks for nothing.
+func readSegments(_ *Attribute, v any) ([]Segment, error) {
+	list, ok := v.([]any)
+	switch {
+	case !ok:
+		return nil, because("'%s' is not a list", Quote(v))
+	case len(list) > 1:
+		return nil, because("a network has one segment, not %d: a port of it is on the same wire on every host", len(list))
+	case len(list) == 0:
+		return nil, nil
+	}
+	o, err := object(list[0], "segments", "provider:network_type", "provider:physical_network", "provider:segmentation_id")
+	if err != nil {
+		return nil, err
+	}
+	var s Segment
+	if v := o["provider:network_type"]; v != nil {
+		if s.NetworkType, err = readString(&Attribute{HasMax: true, Max: 32}, v); err != nil {
+			return nil, err
+		}
+	}
+	if v := o["provider:physical_network"]; v != nil {
+		if s.PhysicalNetwork, err = readString(&Attribute{HasMax: true, Max: 64}, v); err != nil {
+			return nil, err
+		}
+	}
+	if v := o["provider:segmentation_id"]; v != nil {
+		if s.SegmentationID, err = readInteger[uint32](&Attribute{HasMin: true}, v); err != nil {
+			return nil, err
+		}
+	}
+	return []Segment{s}, nil
+}
+
 // The network types.
 const (
 	TypeVXLAN  = "vxlan"

@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (c *captures) change(f func([]*recording) []*recording) {
 }
 
 // offer gives a frame to those who want it; it never waits. port is Nil where it is not known whose the frame
-// is, and network that of broadcast from a tunnel.
+// is, and network that of broadcast from other hosts.
 func (c *captures) offer(h *host, port, network uuid.UUID, f *inspect.Frame, bytes []byte) {
 	list := c.list.Load()
 	if list == nil {
@@ -115,7 +116,7 @@ func (c *captures) take(h *host, p *openflow.PacketIn) {
 	}
 	f := inspect.Frame{At: time.Now(), Host: table.view.Host.Hostname}
 	var port, network uuid.UUID
-	if point == flows.FromTunnelMany {
+	if point == flows.FromTunnelMany || point == flows.FromPhysicalMany {
 		for _, n := range table.view.Networks {
 			if uint32(n.LocalVLAN) == key {
 				network, f.Network = n.ID, n.Name
@@ -130,8 +131,16 @@ func (c *captures) take(h *host, p *openflow.PacketIn) {
 		f.Point = inspect.PointFromVIF
 	case flows.ToVIF:
 		f.Point = inspect.PointToVIF
+	case flows.Answered:
+		f.Point, f.Note = inspect.PointToVIF, "answered by the switch"
 	case flows.ToTunnel:
 		f.Point = inspect.PointToTunnel
+	case flows.ToPhysical:
+		out, _ := p.Uint(flows.RegOut.Field)
+		f.Point, f.Note = inspect.PointToPhysical, physicalNote(table.view, uint32(out), p.Packet)
+	case flows.FromPhysical, flows.FromPhysicalMany:
+		in, _ := p.Uint(openflow.InPort)
+		f.Point, f.Note = inspect.PointFromPhysical, physicalNote(table.view, uint32(in), p.Packet)
 	default:
 		f.Point, f.Note = inspect.PointFromTunnel, tunnelNote(table.view, p)
 	}
@@ -163,6 +172,28 @@ func tunnelNote(v *flows.View, p *openflow.PacketIn) string {
 		note += fmt.Sprintf(" from %s (%s)", who, src.Addr())
 	}
 	return note
+}
+
+// physicalNote says which physical network's bridge a port of br-int leads to, how the frame is tagged, and whose
+// tag that is: "physnet1 VLAN 101, network red".
+func physicalNote(v *flows.View, port uint32, frame []byte) string {
+	vid, tagged := uint32(0), len(frame) >= 16 && binary.BigEndian.Uint16(frame[12:]) == openflow.EthTypeVLAN
+	if tagged {
+		vid = uint32(binary.BigEndian.Uint16(frame[14:]) & 0xfff)
+	}
+	physical, network := "physical network", "no network here"
+	for _, n := range v.Networks {
+		if n.Uplink == port {
+			physical = n.Segment.PhysicalNetwork
+			if tagged == (n.Segment.NetworkType == model.TypeVLAN) && vid == n.Segment.SegmentationID {
+				network = "network " + cmp.Or(n.Name, n.ID.String())
+			}
+		}
+	}
+	if tagged {
+		return fmt.Sprintf("%s VLAN %d, %s", physical, vid, network)
+	}
+	return fmt.Sprintf("%s untagged, %s", physical, network)
 }
 
 // spoken copies what a VIF and the controller say to each other.

@@ -51,7 +51,7 @@ func (t *Table) String() string { return fmt.Sprintf("%s %d %s", t.Bridge, t.Num
 // priority-tagged frame or behind a tap, output looks into tap_out, and group buckets resubmit to output.
 var (
 	Classify      = table(BrInt, 0, "classify", "ingress port and exact tag state give REG_PORT and REG_NET; everything else is dropped", OwnerL2, OwnerCapture)
-	TapIn         = table(BrInt, 5, "tap_in", "frames that a captured VIF sent, as it sent them: a copy to the controller", OwnerCapture)
+	TapIn         = table(BrInt, 5, "tap_in", "frames that a captured VIF sent or a physical network brought, as they came: a copy to the controller", OwnerCapture)
 	PortSecMAC    = table(BrInt, 10, "port_security_mac", "the frame's source MAC is one of the port's", OwnerL2)
 	PortSecKind   = table(BrInt, 11, "port_security_kind", "which address and which link-layer address must this frame prove", OwnerL2).byPrefix("ip_src", "ipv6_src")
 	PortSecIP     = table(BrInt, 12, "port_security_ip", "the address to prove is one of the port's", OwnerL2)
@@ -66,7 +66,7 @@ var (
 	L2Learned     = learned(BrInt, 61, "l2_learned", "MACs behind ports without port security: REG_OUT")
 	L2Unknown     = table(BrInt, 62, "l2_unknown", "MAC that is not learnt: the network's group of ports without port security", OwnerL2)
 	L2Flood       = table(BrInt, 65, "l2_flood", "broadcast and multicast: the network's group", OwnerL2)
-	TapOut        = table(BrInt, 85, "tap_out", "frames that a captured VIF is sent: a copy to the controller", OwnerCapture)
+	TapOut        = table(BrInt, 85, "tap_out", "frames that a captured VIF or a physical network is sent: a copy to the controller", OwnerCapture)
 	Output        = table(BrInt, 90, "output", "sends, with the local VLAN, the provider's tag, or none", OwnerL2, OwnerCapture)
 	IntSentinel   = table(BrInt, 253, "sentinel", "written last: tells a restarted switch from a programmed one", OwnerController)
 	TunClassify   = table(BrTun, 0, "classify", "from br-int, or from an enrolled host through a tunnel", OwnerL2Pop, OwnerCapture)

@@ -17,7 +17,7 @@ const (
 )
 
 // answers emits what leads the requests of VIFs to table arp_nd, and what turns one for a known address,
-// whose MAC address is then in REG_MAC, into its answer. The answer to a solicitation takes two tables:
+// whose MAC address is then in REG_MAC, into its answer, on its way back past tap_out. The answer to a solicitation takes two tables:
 // its option exists only in an advertisement, which the first makes of it.
 func answers(e *flows.Emitter) {
 	e.Flow(flows.PuntSelect, 90, arpRequest(), of.Goto(flows.ARPND.Number), "ARP request: perhaps for a known address")
@@ -34,6 +34,7 @@ func answers(e *flows.Emitter) {
 		of.Move{Src: of.ARPSpa.All(), Dst: flows.RegSwap.All()},
 		of.Move{Src: of.ARPTpa.All(), Dst: of.ARPSpa.All()},
 		of.Move{Src: flows.RegSwap.All(), Dst: of.ARPTpa.All()},
+		of.Resubmit{Table: flows.TapOut.Number},
 		of.Output{Port: of.PortInPort},
 	), "ARP reply in place of the owner of the address")
 	e.Flow(flows.ARPNDAnswer, 100, solicitation(), of.ApplyGoto(flows.NDAnswer.Number,
@@ -48,6 +49,7 @@ func answers(e *flows.Emitter) {
 		of.SetField{FieldValue: of.NDReserved.Is(0x60000000)}, // solicited, override: RFC 4861 4.4
 		of.SetField{FieldValue: of.NDOptionsType.Is(2)},       // target link-layer address
 		of.Move{Src: flows.RegMAC.Low(48), Dst: of.NDTll.All()},
+		of.Resubmit{Table: flows.TapOut.Number},
 		of.Output{Port: of.PortInPort},
 	), "neighbour advertisement in place of the owner of the address")
 	e.Flow(flows.NDAnswer, 0, "", of.Drop, "no neighbour advertisement")

@@ -20,12 +20,14 @@ type CaptureRequest struct {
 
 // The points at which a frame is copied.
 const (
-	PointFromVIF    = "from-vif"    // as the VIF sent it
-	PointToVIF      = "to-vif"      // as the VIF is sent it
-	PointToTunnel   = "to-tunnel"   // on br-tun, from br-int, tagged with the local VLAN
-	PointFromTunnel = "from-tunnel" // on br-tun, as a tunnel brought it
-	PointPunt       = "punt"        // the VIF's request as the controller got it
-	PointAnswer     = "answer"      // what the controller sends to the VIF
+	PointFromVIF      = "from-vif"      // as the VIF sent it
+	PointToVIF        = "to-vif"        // as the VIF is sent it, by others or by the switch in place of others
+	PointToTunnel     = "to-tunnel"     // on br-tun, from br-int, tagged with the local VLAN
+	PointFromTunnel   = "from-tunnel"   // on br-tun, as a tunnel brought it
+	PointToPhysical   = "to-physical"   // on br-int, as it goes to the bridge of a physical network
+	PointFromPhysical = "from-physical" // on br-int, as the bridge of a physical network brought it
+	PointPunt         = "punt"          // the VIF's request as the controller got it
+	PointAnswer       = "answer"        // what the controller sends to the VIF
 )
 
 // Frame is one frame at one point. The first of a stream has no bytes: it says that the taps stand.
@@ -36,7 +38,7 @@ type Frame struct {
 	Port    string    `json:"port,omitempty"`    // name, or MAC address if it has none
 	PortID  string    `json:"port_id,omitempty"` // "" if it is not known whose the frame is
 	Network string    `json:"network,omitempty"`
-	Note    string    `json:"note,omitempty"` // of a tunnel: type, key and the other end; of a punt: the operation
+	Note    string    `json:"note,omitempty"` // of a tunnel: type, key and the other end; of a physical network: its name and the tag; of a punt: the operation
 	Lost    uint64    `json:"lost,omitempty"` // frames since the last one that came too fast for the client
 	Bytes   []byte    `json:"bytes,omitempty"`
 }

@@ -3,6 +3,7 @@ package system
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -53,6 +54,8 @@ func TestLayer2(t *testing.T) {
 		{"a wide pair costs no megaflows", (*layer2).megaflows},
 		{"a tap that names no port", (*layer2).rawTap},
 		{"frames go where trace says", (*layer2).traced},
+		{"captures see the physical network", (*layer2).captured},
+		{"whatever changes, frames go where they must", (*layer2).histories},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			mine := *w
@@ -264,30 +267,47 @@ type marks struct {
 // listen captures the marked frames that arrive at a device, or pass it when both is set.
 func (m *marks) listen(t tester, where testbed.Namespace, device, place string, both bool) {
 	t.Helper()
-	c, err := where.Capture(device, func(f testbed.Frame) bool {
+	c, err := where.Capture(device, m.heard(place, both))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.captures = append(m.captures, c)
+}
+
+// heard counts the marked frames of a capture.
+func (m *marks) heard(place string, both bool) func(testbed.Frame) bool {
+	return func(f testbed.Frame) bool {
 		if f.Out && !both {
 			return false
 		}
 		if _, end, ok := bytes.Cut(f.Raw, []byte(marked)); ok {
 			var number int
 			if _, err := fmt.Sscanf(string(end), "%d;", &number); err == nil {
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				if m.seen == nil {
-					m.seen = map[int]map[string]int{}
-				}
-				if m.seen[number] == nil {
-					m.seen[number] = map[string]int{}
-				}
-				m.seen[number][place]++
+				m.note(number, place)
 			}
 		}
 		return false
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	m.captures = append(m.captures, c)
+}
+
+// note counts one frame.
+func (m *marks) note(number int, place string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen == nil {
+		m.seen = map[int]map[string]int{}
+	}
+	if m.seen[number] == nil {
+		m.seen[number] = map[string]int{}
+	}
+	m.seen[number][place]++
+}
+
+// places are those where a frame was seen, sorted.
+func (m *marks) places(number int) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.seen[number]))
 }
 
 // of is how often a frame was seen, by place, as fmt prints it.

@@ -28,7 +28,7 @@ type Capture struct {
 
 // Help is shown below the flags.
 func (Capture) Help() string {
-	return `Each frame is copied at every point that it passes: as the VIF sends it (from-vif) or is sent it (to-vif), on br-tun before a tunnel (to-tunnel, tagged with the local VLAN) or behind one (from-tunnel), and where the controller is asked (punt) and answers (answer). Each point of each port is an interface of the pcapng file, named HOST/PORT/POINT; what a tunnel says of a frame is its comment.
+	return `Each frame is copied at every point that it passes: as the VIF sends it (from-vif) or is sent it (to-vif, also what the switch answers in place of others), on br-tun before a tunnel (to-tunnel, tagged with the local VLAN) or behind one (from-tunnel), on br-int before the bridge of a physical network (to-physical, tagged as it goes there) or behind it (from-physical), and where the controller is asked (punt) and answers (answer). Each point of each port is an interface of the pcapng file, named HOST/PORT/POINT; which tunnel, physical network or operation it was is the frame's comment.
 
 The copies are metered, 2000 a second on a bridge. The switch removes what makes them when the time is over, whoever is left to tell it.
 

@@ -60,6 +60,7 @@ func TestRun(t *testing.T) {
 
 // What guests see of DHCP, measured on few of them: every step ends.
 func TestRunDHCP(t *testing.T) {
+	testbed.RequireRoot(t)
 	binary, err := program()
 	if err != nil {
 		t.Fatal(err)

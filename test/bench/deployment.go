@@ -30,6 +30,7 @@ type deployment struct {
 	api        string
 	client     http.Client // of the API
 	admin      *inspect.Client
+	switches   []*testbed.Switch // of all hosts
 	hosts      []*testbed.CheapHost
 	databases  []*database
 	networks   []string // ids
@@ -64,6 +65,7 @@ func deploy(ctx context.Context, s size, binary, dataDir string, flags ...string
 	var g errgroup.Group
 	g.SetLimit(4)
 	for _, h := range d.hosts {
+		d.switches = append(d.switches, &h.Switch)
 		db, err := openDatabase(h)
 		if err != nil {
 			return d, err

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
 // sizeDHCP is how much `bench dhcp` does.
@@ -36,8 +40,11 @@ const (
 // addRow adds a row to the table that is printed.
 type addRow func(name, format string, args ...any)
 
-// benchDHCP measures what guests see of DHCP, and what it costs.
+// benchDHCP measures what guests see of DHCP, and what it costs. It needs root.
 func benchDHCP(ctx context.Context, out io.Writer, binary, dir string, s sizeDHCP) error {
+	if os.Geteuid() != 0 {
+		return errors.New("dhcp: network namespaces need root")
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	before, err := load()
@@ -47,17 +54,17 @@ func benchDHCP(ctx context.Context, out io.Writer, binary, dir string, s sizeDHC
 	row("load average before", "%.1f", before)
 	for i, step := range []struct {
 		name  string
-		size  size
+		with  withGuests
 		flags []string
 		run   func(context.Context, *deployment, []*guest, sizeDHCP, addRow) error
 	}{
-		{"as configured by default", size{Hosts: 2, Networks: 1, Ports: 6}, nil, latencyAndFlood},
-		{fmt.Sprintf("with punt-rate %d", raised), size{Hosts: 2, Networks: 1, Ports: 8}, []string{fmt.Sprint("--punt-rate=", raised)}, throughput},
-		{fmt.Sprintf("%d hosts", s.boots.Hosts), s.boots, nil, boots},
+		{"as configured by default", onTwoHosts(6), nil, latencyAndFlood},
+		{fmt.Sprintf("with punt-rate %d", raised), onTwoHosts(8), []string{fmt.Sprint("--punt-rate=", raised)}, throughput},
+		{fmt.Sprintf("%d hosts", s.boots.Hosts), onDummies(s.boots), nil, boots},
 	} {
 		fmt.Fprintln(os.Stderr, "dhcp:", step.name)
 		row(step.name, "")
-		if err := onGuests(ctx, step.size, binary, filepath.Join(dir, fmt.Sprint("dhcp", i)), step.flags, func(d *deployment, guests []*guest) error {
+		if err := step.with(ctx, binary, filepath.Join(dir, fmt.Sprint("dhcp", i)), step.flags, func(d *deployment, guests []*guest) error {
 			return step.run(ctx, d, guests, s, row)
 		}); err != nil {
 			return err
@@ -66,31 +73,92 @@ func benchDHCP(ctx context.Context, out io.Writer, binary, dir string, s sizeDHC
 	return w.Flush()
 }
 
-// onGuests runs f on a deployment with a guest for every port.
-func onGuests(ctx context.Context, s size, binary, dataDir string, flags []string, f func(*deployment, []*guest) error) (err error) {
-	d, err := deploy(ctx, s, binary, dataDir, flags...)
-	if d != nil {
-		defer func() { err = errors.Join(err, d.close()) }()
-	}
-	if err != nil {
-		return err
-	}
-	if err := d.wireAll(ctx, &figures{}, ""); err != nil {
-		return err
-	}
-	var guests []*guest
-	for i, p := range d.ports {
-		g, err := d.addGuest(ctx, i, p)
+// withGuests runs f on a deployment with a guest for every port.
+type withGuests func(ctx context.Context, binary, dataDir string, flags []string, f func(*deployment, []*guest) error) error
+
+// onDummies has guests on the dummy devices of cheap hosts.
+func onDummies(s size) withGuests {
+	return func(ctx context.Context, binary, dataDir string, flags []string, f func(*deployment, []*guest) error) (err error) {
+		d, err := deploy(ctx, s, binary, dataDir, flags...)
+		if d != nil {
+			defer func() { err = errors.Join(err, d.close()) }()
+		}
 		if err != nil {
 			return err
 		}
-		defer g.conn.Close()
-		guests = append(guests, g)
+		if err := d.wireAll(ctx, &figures{}, ""); err != nil {
+			return err
+		}
+		var guests []*guest
+		for i, p := range d.ports {
+			g, err := d.addDummyGuest(ctx, i, p)
+			if err != nil {
+				return err
+			}
+			defer g.link.Close()
+			guests = append(guests, g)
+		}
+		if err := f(d, guests); err != nil {
+			return err
+		}
+		return d.verify(ctx, nil)
 	}
-	if err := f(d, guests); err != nil {
-		return err
+}
+
+// onTwoHosts has n guests on veth devices, those with even numbers on the first host, those with odd ones on the
+// second.
+func onTwoHosts(n int) withGuests {
+	return func(ctx context.Context, binary, dataDir string, flags []string, f func(*deployment, []*guest) error) (err error) {
+		d, hosts, err := deployNamespaces(ctx, binary, dataDir, flags...)
+		if d != nil {
+			defer func() { err = errors.Join(err, d.close()) }()
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.addNetwork(ctx, 0); err != nil {
+			return err
+		}
+		var guests []*guest
+		for i := range n {
+			h := hosts[i%2]
+			var made struct{ Port port }
+			if err := d.call(ctx, http.MethodPost, "/v2.0/ports", object{"port": object{"network_id": d.networks[0], "binding:host_id": h.Name, "device_owner": owner}}, &made); err != nil {
+				return err
+			}
+			mac, err := net.ParseMAC(made.Port.MAC)
+			if err != nil {
+				return err
+			}
+			vm, err := h.AddVM(fmt.Sprint("vm", i), testbed.VIF{PortID: made.Port.ID, MAC: mac})
+			if err != nil {
+				return err
+			}
+			link, err := vm.OpenLink("eth0", 0x0800)
+			if err != nil {
+				return err
+			}
+			defer link.Close()
+			g, err := newGuest(made.Port, link)
+			if err != nil {
+				return err
+			}
+			guests = append(guests, g)
+		}
+		if err := d.await(ctx, time.Minute, "every port ACTIVE", 20*time.Millisecond, func() (bool, error) {
+			down, err := d.down(ctx)
+			return !down, err
+		}); err != nil {
+			return err
+		}
+		if err := d.settle(ctx); err != nil {
+			return err
+		}
+		if err := f(d, guests); err != nil {
+			return err
+		}
+		return d.verify(ctx, nil)
 	}
-	return d.verify(ctx, nil)
 }
 
 // latencyAndFlood asks one at a time, alone and while a neighbour floods.

@@ -117,6 +117,7 @@ func deployNamespaces(ctx context.Context, binary, dataDir string, flags ...stri
 		return d, nil, err
 	}
 	for _, h := range hosts {
+		d.switches = append(d.switches, &h.Switch)
 		if err := h.Connect(physical, "br-ex"); err != nil {
 			return d, nil, err
 		}

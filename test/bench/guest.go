@@ -17,14 +17,11 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// guest is the machine behind a VIF. Its dummy device passes frames over a unix
-// socket (options:pstream of Open vSwitch's dummy devices), each after its length
-// in two bytes, so that thousands a second go in and come back without root. It is
-// no client of ours and no more than it must be: DHCP messages are made once and
-// differ in their transaction alone.
+// guest is the machine behind a VIF, which speaks to it in whole frames. It is no client of ours and no more
+// than it must be: DHCP messages are made once and differ in their transaction alone.
 type guest struct {
-	conn             net.Conn
-	discover, choose []byte // frames with their lengths in front
+	link             io.ReadWriteCloser // Read gives one frame, Write takes one
+	discover, choose []byte             // frames
 
 	mu      sync.Mutex // over writing, and what follows
 	waiting map[uint32]chan<- reply
@@ -36,7 +33,7 @@ type reply struct {
 	at      time.Time // when it was read
 }
 
-// Where things are in a frame behind its length, without IP options.
+// Where things are in a frame without IP options.
 const (
 	atMessage = 14 + 20 + 8
 	atXID     = atMessage + 4
@@ -46,24 +43,9 @@ const (
 	atRequested = atOptions + 3 + 2
 )
 
-// addGuest gives the device of the i-th port a guest.
-func (d *deployment) addGuest(ctx context.Context, i int, p port) (*guest, error) {
-	host, _ := d.place(i)
-	device := deviceOf(i)
-	socket := filepath.Join(d.hosts[host].Dir, device)
-	stream := op{"op": "update", "table": "Interface", "where": [][]any{{"name", "==", device}}, "row": op{"options": mapOf(map[string]string{"pstream": "punix:" + socket})}}
-	if err := d.databases[host].transact(stream); err != nil {
-		return nil, err
-	}
-	g := &guest{waiting: map[uint32]chan<- reply{}}
-	err := d.await(ctx, 10*time.Second, "the socket of "+device, time.Millisecond, func() (bool, error) {
-		var err error
-		g.conn, err = net.Dial("unix", socket)
-		return err == nil, nil
-	})
-	if err != nil {
-		return nil, err
-	}
+// newGuest is the guest of a port.
+func newGuest(p port, link io.ReadWriteCloser) (*guest, error) {
+	g := &guest{link: link, waiting: map[uint32]chan<- reply{}}
 	mac, err := net.ParseMAC(p.MAC)
 	if err != nil {
 		return nil, err
@@ -78,8 +60,54 @@ func (d *deployment) addGuest(ctx context.Context, i int, p port) (*guest, error
 	return g, nil
 }
 
-// dhcpFrame is what a client without an address broadcasts, with its length in
-// front. The options begin with 53 and, in a DHCPREQUEST, 50.
+// addDummyGuest gives the dummy device of the i-th port a guest.
+func (d *deployment) addDummyGuest(ctx context.Context, i int, p port) (*guest, error) {
+	host, _ := d.place(i)
+	device := deviceOf(i)
+	socket := filepath.Join(d.hosts[host].Dir, device)
+	stream := op{"op": "update", "table": "Interface", "where": [][]any{{"name", "==", device}}, "row": op{"options": mapOf(map[string]string{"pstream": "punix:" + socket})}}
+	if err := d.databases[host].transact(stream); err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	err := d.await(ctx, 10*time.Second, "the socket of "+device, time.Millisecond, func() (bool, error) {
+		var err error
+		conn, err = net.Dial("unix", socket)
+		return err == nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newGuest(p, &dummyLink{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10)})
+}
+
+// dummyLink is a dummy device's end: a unix socket (options:pstream of Open vSwitch's dummy devices) with frames,
+// each after its length in two bytes.
+type dummyLink struct {
+	net.Conn
+	in  *bufio.Reader
+	out []byte
+}
+
+func (l *dummyLink) Read(frame []byte) (int, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(l.in, length[:]); err != nil {
+		return 0, err
+	}
+	n := int(binary.BigEndian.Uint16(length[:]))
+	if n > len(frame) {
+		return 0, io.ErrShortBuffer
+	}
+	return io.ReadFull(l.in, frame[:n])
+}
+
+func (l *dummyLink) Write(frame []byte) (int, error) {
+	l.out = append(binary.BigEndian.AppendUint16(l.out[:0], uint16(len(frame))), frame...)
+	n, err := l.Conn.Write(l.out)
+	return max(0, n-2), err
+}
+
+// dhcpFrame is what a client without an address broadcasts. The options begin with 53 and, in a DHCPREQUEST, 50.
 func dhcpFrame(mac net.HardwareAddr, kind dhcpv4.MessageType) ([]byte, error) {
 	m, err := dhcpv4.New(dhcpv4.WithHwAddr(mac))
 	if err != nil {
@@ -101,22 +129,18 @@ func dhcpFrame(mac net.HardwareAddr, kind dhcpv4.MessageType) ([]byte, error) {
 	err = gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
 		&layers.Ethernet{SrcMAC: mac, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeIPv4},
 		&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.IPv4zero, DstIP: net.IPv4bcast}, gopacket.Payload(datagram))
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(buffer.Bytes()))), buffer.Bytes()...), err
+	return buffer.Bytes(), err
 }
 
 // read hands answers to who waits for them, until the device is gone.
 func (g *guest) read() {
-	in := bufio.NewReaderSize(g.conn, 64<<10)
-	var frame []byte
+	buffer := make([]byte, 64<<10)
 	for {
-		var length [2]byte
-		if _, err := io.ReadFull(in, length[:]); err != nil {
+		n, err := g.link.Read(buffer)
+		if err != nil {
 			return
 		}
-		frame = append(frame[:0], make([]byte, binary.BigEndian.Uint16(length[:]))...)
-		if _, err := io.ReadFull(in, frame); err != nil {
-			return
-		}
+		frame := buffer[:n]
 		// A DHCP answer, whose first option is its type.
 		if len(frame) < atOptions+3 || binary.BigEndian.Uint16(frame[12:]) != 0x0800 || frame[23] != 17 || binary.BigEndian.Uint16(frame[36:]) != 68 || frame[atOptions] != 53 {
 			continue
@@ -139,11 +163,11 @@ func (g *guest) send(frame []byte, xid uint32, requested [4]byte, to chan<- repl
 	if to != nil {
 		g.waiting[xid] = to
 	}
-	binary.BigEndian.PutUint32(frame[2+atXID:], xid)
+	binary.BigEndian.PutUint32(frame[atXID:], xid)
 	if &frame[0] == &g.choose[0] {
-		copy(frame[2+atRequested:], requested[:])
+		copy(frame[atRequested:], requested[:])
 	}
-	_, err := g.conn.Write(frame)
+	_, err := g.link.Write(frame)
 	return err
 }
 
@@ -234,8 +258,7 @@ func (g *guest) atOnce(window int, lasting time.Duration) (answered, lost int, e
 }
 
 // flood sends requests at a rate, whatever becomes of them, until stop is closed,
-// and says how many a second the switch took: a dummy device takes no more than
-// one frame each time ovs-vswitchd comes round.
+// and says how many a second went in.
 func (g *guest) flood(rate int, stop <-chan struct{}) (perSecond float64, err error) {
 	const step = 2 * time.Millisecond
 	tick := time.NewTicker(step)

@@ -183,7 +183,7 @@ func installed(h *testbed.CheapHost) (n int, err error) {
 func (d *deployment) verify(ctx context.Context, _ *figures) error {
 	var g errgroup.Group
 	g.SetLimit(4)
-	for _, h := range d.hosts {
+	for _, h := range d.switches {
 		g.Go(func() error {
 			diff, err := d.admin.Diff(ctx, h.Name)
 			if err == nil && len(diff.Changes) > 0 {
@@ -216,7 +216,7 @@ func (d *deployment) usage() (u usage, err error) {
 		return secondsOf(used.CPU)
 	}
 	u.cpu.Controller = of(d.controller)
-	for _, h := range d.hosts {
+	for _, h := range d.switches {
 		u.cpu.Vswitchd += of(h.Vswitchd())
 		u.cpu.OVSDB += of(h.OVSDB())
 	}

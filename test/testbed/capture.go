@@ -35,41 +35,18 @@ type Capture struct {
 // now on; keep chooses which (nil: all) and runs for every frame.
 func (n Namespace) Capture(device string, keep func(Frame) bool) (*Capture, error) {
 	c := &Capture{keep: keep, done: make(chan struct{}), device: device}
-	if err := n.Do(func() (err error) { c.fd, err = packetSocket(device); return err }); err != nil {
+	if err := n.Do(func() (err error) { c.fd, err = packetSocket(device, unix.ETH_P_ALL, 0); return err }); err != nil {
 		return nil, fmt.Errorf("capture on %s: %w", device, err)
+	}
+	poll := unix.Timeval{Usec: 20_000} // so that the reader sees the end
+	if err := errors.Join(
+		unix.SetsockoptInt(c.fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1),
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &poll),
+	); err != nil {
+		return nil, errors.Join(fmt.Errorf("capture on %s: %w", device, err), unix.Close(c.fd))
 	}
 	go c.run()
 	return c, nil
-}
-
-// packetSocket opens a packet(7) socket for all protocols of one device.
-func packetSocket(device string) (int, error) {
-	// Without a protocol it receives nothing before it is bound: no other device's frames.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	err = func() error {
-		ifi, err := unix.NewIfreq(device)
-		if err != nil {
-			return err
-		}
-		if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifi); err != nil {
-			return err
-		}
-		poll := unix.Timeval{Usec: 20_000} // so that the reader sees the end
-		all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
-		return errors.Join(
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20),
-			unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1),
-			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &poll),
-			unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: int(ifi.Uint32())}),
-		)
-	}()
-	if err != nil {
-		return 0, errors.Join(err, unix.Close(fd))
-	}
-	return fd, nil
 }
 
 func (c *Capture) run() {

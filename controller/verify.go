@@ -116,7 +116,11 @@ func (c *Controller) examine(ctx context.Context, name string) (host inspect.Ver
 			if l.Bucket != "" {
 				where += " by " + l.Bucket
 			}
-			report(inspect.ViolationIsolation, l.Bridge, l.Text, where, strings.TrimSpace(f.Owner+" "+f.Kind+" "+f.ObjectName+" "+f.ObjectID+": "+f.Reason))
+			text := l.Text
+			if l.More > 0 {
+				text += fmt.Sprintf("; and %d more like it by this flow", l.More)
+			}
+			report(inspect.ViolationIsolation, l.Bridge, text, where, strings.TrimSpace(f.Owner+" "+f.Kind+" "+f.ObjectName+" "+f.ObjectID+": "+f.Reason))
 		}
 		loop.differences(snap, wanted, report)
 	})

@@ -211,6 +211,17 @@ func (d *deployment) settle(ctx context.Context) error {
 	})
 }
 
+// wired waits until every port of the bench is ACTIVE and nothing is left to do.
+func (d *deployment) wired(ctx context.Context) error {
+	if err := d.await(ctx, time.Minute, "every port ACTIVE", 20*time.Millisecond, func() (bool, error) {
+		down, err := d.down(ctx)
+		return !down, err
+	}); err != nil {
+		return err
+	}
+	return d.settle(ctx)
+}
+
 // object is a JSON object of the API.
 type object map[string]any
 

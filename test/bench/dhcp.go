@@ -145,13 +145,7 @@ func onTwoHosts(n int) withGuests {
 			}
 			guests = append(guests, g)
 		}
-		if err := d.await(ctx, time.Minute, "every port ACTIVE", 20*time.Millisecond, func() (bool, error) {
-			down, err := d.down(ctx)
-			return !down, err
-		}); err != nil {
-			return err
-		}
-		if err := d.settle(ctx); err != nil {
+		if err := d.wired(ctx); err != nil {
 			return err
 		}
 		if err := f(d, guests); err != nil {

@@ -179,13 +179,7 @@ func (d *deployment) play(ctx context.Context, hosts []*testbed.Host, kind strin
 			return err
 		}
 	}
-	if err := s.await(ctx, 30*time.Second, "every port ACTIVE", time.Millisecond, func() (bool, error) {
-		down, err := d.down(ctx)
-		return !down, err
-	}); err != nil {
-		return err
-	}
-	if err := d.settle(ctx); err != nil {
+	if err := d.wired(ctx); err != nil {
 		return err
 	}
 	return f(s)

@@ -115,13 +115,7 @@ func onAskers(ctx context.Context, n int, binary, dataDir string, flags []string
 		}
 		guests = append(guests, a)
 	}
-	if err := d.await(ctx, time.Minute, "every port ACTIVE", 20*time.Millisecond, func() (bool, error) {
-		down, err := d.down(ctx)
-		return !down, err
-	}); err != nil {
-		return err
-	}
-	if err := d.settle(ctx); err != nil {
+	if err := d.wired(ctx); err != nil {
 		return err
 	}
 	for _, a := range guests { // to warm up

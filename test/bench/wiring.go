@@ -143,14 +143,7 @@ func (d *deployment) countFlows(ctx context.Context, f *figures) error {
 			return err
 		}
 	}
-	err = d.await(ctx, time.Minute, "every port ACTIVE", 20*time.Millisecond, func() (bool, error) {
-		down, err := d.down(ctx)
-		return !down, err
-	})
-	if err != nil {
-		return err
-	}
-	if err := d.settle(ctx); err != nil {
+	if err := d.wired(ctx); err != nil {
 		return err
 	}
 	moreLocal, moreRemote, err := count()

@@ -1,9 +1,7 @@
 package api
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/gorilla/mux"
@@ -157,22 +155,14 @@ func (b bindings) show(w http.ResponseWriter, r *http.Request) error {
 
 // input decodes the body.
 func (b bindings) input(op model.Operation, r *http.Request) (*model.Input, error) {
-	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
+	inputs, bulk, err := readInputs(r, model.Bindings, op)
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, errTooLarge
 	case err != nil:
-		return nil, model.BadRequest("The body cannot be read")
-	}
-	objects, bulk, err := model.Bindings.Read(op, body)
-	if err != nil {
 		return nil, err
-	}
-	if bulk {
+	case bulk:
 		return nil, model.BadRequest("A port is bound to one host at a time")
 	}
-	return model.Bindings.Decode(op, objects[0])
+	return inputs[0], nil
 }
 
 // commit changes a port's bindings and answers with that to the host which change returns.

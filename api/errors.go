@@ -42,13 +42,15 @@ func conflict(kind, format string, args ...any) *Error {
 }
 
 var (
-	errNoRoute   = &Error{http.StatusNotFound, "HTTPNotFound", "The resource could not be found."}
-	errMethod    = &Error{http.StatusMethodNotAllowed, "HTTPMethodNotAllowed", "The server could not comply with the request since it is either malformed or otherwise incorrect."}
-	errAccept    = &Error{http.StatusNotAcceptable, "HTTPNotAcceptable", "The server could not comply with the request since it is either malformed or otherwise incorrect."}
-	errTooLarge  = &Error{http.StatusRequestEntityTooLarge, "HTTPRequestEntityTooLarge", "The request is larger than can be committed at once."}
-	errBusy      = &Error{http.StatusServiceUnavailable, "HTTPServiceUnavailable", "The store does not answer. Try again."}
-	errInternal  = &Error{http.StatusInternalServerError, "HTTPInternalServerError", "Request Failed: internal server error while processing your request."}
-	errNoDryRuns = &Error{http.StatusNotImplemented, "HTTPNotImplemented", "Dry runs are not available."}
+	errNoRoute      = &Error{http.StatusNotFound, "HTTPNotFound", "The resource could not be found."}
+	errMethod       = &Error{http.StatusMethodNotAllowed, "HTTPMethodNotAllowed", "The server could not comply with the request since it is either malformed or otherwise incorrect."}
+	errAccept       = &Error{http.StatusNotAcceptable, "HTTPNotAcceptable", "The server could not comply with the request since it is either malformed or otherwise incorrect."}
+	errTooLarge     = &Error{http.StatusRequestEntityTooLarge, "HTTPRequestEntityTooLarge", "The request is larger than can be committed at once."}
+	errBodyTooLarge = &Error{http.StatusRequestEntityTooLarge, "HTTPRequestEntityTooLarge", fmt.Sprintf("The body is larger than %d bytes.", maxBody)}
+	errTooSlow      = &Error{http.StatusRequestTimeout, "HTTPRequestTimeout", fmt.Sprintf("The body was not there within %s.", readTimeout)}
+	errBusy         = &Error{http.StatusServiceUnavailable, "HTTPServiceUnavailable", "The store does not answer. Try again."}
+	errInternal     = &Error{http.StatusInternalServerError, "HTTPInternalServerError", "Request Failed: internal server error while processing your request."}
+	errNoDryRuns    = &Error{http.StatusNotImplemented, "HTTPNotImplemented", "Dry runs are not available."}
 )
 
 // answerable turns any error into what the client is told. What it does not know is a fault of ours:
@@ -77,7 +79,8 @@ func answerable(err error) (answer *Error, known bool) {
 		return inUseError(used)
 	case errors.Is(err, store.ErrTooLarge):
 		return errTooLarge, true
-	case errors.Is(err, store.ErrClosed), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrOutdated),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return errBusy, false
 	}
 	return errInternal, false

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,7 +225,9 @@ func readBody(r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, errTooLarge
+		return nil, errBodyTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errTooSlow
 	case err != nil:
 		return nil, model.BadRequest("The body cannot be read")
 	}

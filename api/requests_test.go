@@ -205,7 +205,7 @@ func TestMalformedRequests(t *testing.T) {
 	b.refused("GET", "/v2.0//networks", "", 404, "HTTPNotFound", "The resource could not be found.")
 	b.refused("GET", "/v2.0/networks/a%2Fb", "", 404, "HTTPNotFound", "The resource could not be found.")
 	b.refused("GET", "/v2.0/networks/%00", "", 404, "NetworkNotFound", "Network \x00 could not be found.")
-	b.refused("POST", "/v2.0/networks", `{"network":{"name":"`+strings.Repeat("x", maxBody)+`"}}`, 413, "HTTPRequestEntityTooLarge", "The request is larger than can be committed at once.")
+	b.refused("POST", "/v2.0/networks", `{"network":{"name":"`+strings.Repeat("x", maxBody)+`"}}`, 413, "HTTPRequestEntityTooLarge", "The body is larger than 8388608 bytes.")
 	b.refused("POST", "/v2.0/networks", strings.Repeat("[", 100000), 400, "HTTPBadRequest", "Body contains invalid data")
 	b.refused("PUT", "/v2.0/networks/"+n+"/tags", `{"tags":"x"}`, 400, "HTTPBadRequest", "Invalid tags body")
 	b.refused("PUT", "/v2.0/networks/"+n+"/tags/"+strings.Repeat("t", 256), "", 400, "HTTPBadRequest", "Invalid input for tags. Reason: '"+strings.Repeat("t", 256)+"' is not a tag of 1 to 255 characters.")

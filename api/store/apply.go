@@ -249,7 +249,7 @@ func (s *Store) ReadIndex(ctx context.Context) error {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 
@@ -273,7 +273,7 @@ func (x *indexReader) start() {
 	r := x.next
 	x.now, x.next = r, nil
 	x.store.done.Go(func() {
-		ctx, cancel := context.WithTimeout(x.store.ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(x.store.ctx, mostPatience/2) // who comes during it waits for one more
 		defer cancel()
 		revision, err := x.store.backend.current(ctx)
 		if err == nil {

@@ -14,6 +14,8 @@ var (
 	ErrConflict = errors.New("conflicts with other transactions")
 	// ErrOutdated: a newer program has migrated the store; this one must not write to it.
 	ErrOutdated = errors.New("the store was migrated by a newer version: run that one")
+	// ErrUnavailable: etcd did not answer in time. Of a commit it is unknown whether it was made.
+	ErrUnavailable = errors.New("the store does not answer")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )

@@ -40,9 +40,9 @@ func (b *etcd) commit(ctx context.Context, compares []compare, ops []op) (Revisi
 	answer, err := b.client.Txn(ctx).If(conditions...).Then(writes...).Commit()
 	if err != nil {
 		if tooLarge(err) {
-			err = fmt.Errorf("%w for etcd (%d compares, %d writes): %w", ErrTooLarge, len(compares), len(ops), err)
+			return 0, false, fmt.Errorf("%w for etcd (%d compares, %d writes): %w", ErrTooLarge, len(compares), len(ops), err)
 		}
-		return 0, false, err
+		return 0, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return Revision(answer.Header.Revision), answer.Succeeded, nil
 }
@@ -130,7 +130,7 @@ func convert(events []*clientv3.Event) []event {
 func (b *etcd) current(ctx context.Context) (Revision, error) {
 	answer, err := b.client.Get(ctx, schemaKey, clientv3.WithCountOnly())
 	if err != nil {
-		return 0, fmt.Errorf("read the newest revision: %w", err)
+		return 0, fmt.Errorf("%w: read the newest revision: %w", ErrUnavailable, err)
 	}
 	return Revision(answer.Header.Revision), nil
 }

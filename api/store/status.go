@@ -180,12 +180,18 @@ func (w *statusWriter) run() {
 		case <-w.store.ctx.Done():
 			return
 		case <-lost:
+		case <-w.wake:
+		}
+		select {
+		case <-lost: // before anything is written on it
 			if w.store.ctx.Err() != nil {
 				return // the lease is kept no longer because the store is being closed
 			}
-			w.store.log.Warn("this process was away for longer than its lease; saying again what it sees of ports and hosts")
+			if !w.failing {
+				w.store.log.Warn("this process was away for longer than its lease; saying again what it sees of ports and hosts")
+			}
 			w.attempt(w.begin)
-		case <-w.wake:
+		default:
 			w.attempt(w.flush)
 		}
 	}
@@ -200,11 +206,13 @@ func (w *statusWriter) attempt(step func(context.Context) error) {
 	if w.store.ctx.Err() != nil {
 		return
 	}
-	if (err != nil) != w.failing {
-		w.failing = err != nil
-		w.store.log.Warn("writing what is seen of ports and hosts", "failing", w.failing, "error", err)
+	switch {
+	case err == nil && w.failing:
+		w.store.log.Info("what is seen of ports and hosts is written again")
+	case err != nil && !w.failing:
+		w.store.log.Warn("what is seen of ports and hosts is not written; trying again", "error", err)
 	}
-	if err == nil {
+	if w.failing = err != nil; !w.failing {
 		return
 	}
 	select {

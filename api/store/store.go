@@ -99,6 +99,10 @@ func (s *Store) Close() error { return s.close() }
 // Snapshot is the tables as they are now.
 func (s *Store) Snapshot() *Snapshot { return s.snapshot.Load() }
 
+// mostPatience is how long the backend may take for one answer: as long as etcd itself tries, and some
+// more.
+const mostPatience = 10 * time.Second
+
 // mostAttempts is how often a transaction is run; with the pauses between, some 25 s. So many mean
 // that the snapshot and the truth disagree, which [Store.Check] would show.
 const mostAttempts = 1000
@@ -106,8 +110,8 @@ const mostAttempts = 1000
 // Update runs f and commits what it wrote. It returns when the commit is durable and in the
 // snapshot. If what f read was changed by somebody else meanwhile, f runs again: it must have no
 // other effects that may not be repeated. An error of f is returned as it is and nothing is
-// written. When ctx ends during the commit it is unknown whether it was made; [ErrConflict] says that
-// it was not.
+// written. After [ErrUnavailable], also because ctx ended during the commit, it is unknown whether it was
+// made; [ErrConflict] says that it was not.
 func (s *Store) Update(ctx context.Context, f func(*Tx) error) (Revision, error) {
 	newest := s.backend.alone()
 	for attempt := 0; ; attempt++ {
@@ -160,6 +164,8 @@ func (s *Store) commit(ctx context.Context, compares []compare, ops []op) (Revis
 		return 0, false, ErrOutdated
 	}
 	compares = append(compares, compare{key: schemaKey, test: valueIs, value: schemaVersion})
+	ctx, cancel := context.WithTimeout(ctx, mostPatience)
+	defer cancel()
 	revision, ok, err := s.backend.commit(ctx, compares, ops)
 	if err != nil {
 		return 0, false, fmt.Errorf("commit: %w", err)

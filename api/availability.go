@@ -90,8 +90,8 @@ func (s *Server) availabilityRoutes() []Route {
 		{"get_network_ip_availability", http.MethodGet, all + "/{id}", AccessAdmin, alias, h.schema(), h.show},
 		// Nova asks for a topology when a machine is to have any network and the project has none. It takes
 		// this answer for a no, and 404 for a fault.
-		{"get_auto_allocated_topology", http.MethodGet, topology, seesTopology, "", nil, noTopology(conflict("AutoAllocationFailure", "Deployment error: No default router:external network."))},
-		{"delete_auto_allocated_topology", http.MethodDelete, topology, seesTopology, "", nil, noTopology(nil)},
+		{"get_auto_allocated_topology", http.MethodGet, topology, seesTopology, "", nil, s.noTopology(conflict("AutoAllocationFailure", "Deployment error: No default router:external network."))},
+		{"delete_auto_allocated_topology", http.MethodDelete, topology, seesTopology, "", nil, s.noTopology(nil)},
 		{"get_service_providers", http.MethodGet, "/v2.0/service-providers", AccessAny, "service-type", nil, listServiceProviders},
 	}
 }
@@ -100,7 +100,7 @@ func (s *Server) availabilityRoutes() []Route {
 const seesTopology = AccessAdmin | AccessProjectReader
 
 // noTopology answers with an error, or with 204 if it is nil, those who may ask.
-func noTopology(answer *Error) handler {
+func (s *Server) noTopology(answer *Error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		c, project := callerOf(r), mux.Vars(r)["id"]
 		if project != "null" && !c.may(seesTopology, target{project: project}) {
@@ -108,6 +108,9 @@ func noTopology(answer *Error) handler {
 		}
 		if answer != nil {
 			return answer
+		}
+		if err := s.transact(r, func(*store.Tx) error { return nil }); err != nil {
+			return err
 		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil

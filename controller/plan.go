@@ -21,26 +21,16 @@ import (
 // Plan says what the hosts would be sent if the store went from one snapshot to the other: an inspect.Plan.
 // It asks each host's loop, for an instant, what it starts from, and changes nothing.
 func (c *Controller) Plan(ctx context.Context, before, after *store.Snapshot) (any, error) {
-	p := &inspect.Plan{Objects: []inspect.Change{}, Hosts: []inspect.HostPlan{}, Notes: []string{}}
 	networks := changedNetworks(before, after)
-	var ports []*model.Port // that are new, or changed
-	for _, id := range networks {
-		ports = append(ports, changedObjects(p, before, after, id)...)
-	}
-	slices.SortFunc(p.Objects, func(a, b inspect.Change) int {
-		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Name, b.Object.Name), cmp.Compare(a.Object.ID, b.Object.ID))
-	})
-	hosts := map[*host]bool{}
-	for _, id := range append(networks, everyNetwork) {
-		for _, h := range c.watching(id) {
-			hosts[h] = true
-		}
-	}
-	for h := range hosts {
+	p := &inspect.Plan{Objects: changedObjects(before, after, networks), Hosts: []inspect.HostPlan{}, Notes: []string{}}
+	away := c.awaited(before, after, networks)
+	for _, h := range c.concerned(before, after, networks) {
 		hp, err := h.wouldSend(ctx, before, after)
 		switch {
 		case errors.Is(err, errAway):
-			continue
+			if row, ok := after.Host(h.id); ok {
+				away[row.Hostname] = true
+			}
 		case err != nil:
 			return nil, err
 		case len(hp.Rows)+len(hp.Changes) > 0:
@@ -48,7 +38,15 @@ func (c *Controller) Plan(ctx context.Context, before, after *store.Snapshot) (a
 		}
 	}
 	slices.SortFunc(p.Hosts, func(a, b inspect.HostPlan) int { return strings.Compare(a.Hostname, b.Hostname) })
-	for _, port := range ports {
+	for _, hostname := range slices.Sorted(maps.Keys(away)) {
+		p.Notes = append(p.Notes, "host "+hostname+" is not connected: what this changes there is sent when it comes back")
+	}
+	for _, change := range p.Objects {
+		id, err := uuid.Parse(change.Object.ID)
+		port, ok := after.Port(id)
+		if change.Object.Kind != inspect.KindPort || change.Sign == inspect.Removed || err != nil || !ok {
+			continue
+		}
 		note, err := c.waitsFor(ctx, after, port)
 		if err != nil {
 			return nil, err
@@ -57,7 +55,53 @@ func (c *Controller) Plan(ctx context.Context, before, after *store.Snapshot) (a
 			p.Notes = append(p.Notes, portName(port)+": "+note)
 		}
 	}
+	switch {
+	case len(p.Hosts) > 0:
+	case len(p.Notes) > 0:
+		p.Notes = slices.Insert(p.Notes, 0, "changes nothing on any host now")
+	default:
+		p.Notes = append(p.Notes, "changes nothing on any host")
+	}
 	return p, nil
+}
+
+// concerned are the loops of the hosts that may be sent something: all, if a host has changed, which others know
+// of as their peer.
+func (c *Controller) concerned(before, after *store.Snapshot, networks []uuid.UUID) (hosts []*host) {
+	if before.HostsRevision() != after.HostsRevision() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return slices.Collect(maps.Values(c.hosts))
+	}
+	seen := map[*host]bool{}
+	for _, id := range append(networks, everyNetwork) {
+		for _, h := range c.watching(id) {
+			seen[h] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+// awaited are the names of the hosts that are not connected and have ports of the networks.
+func (c *Controller) awaited(before, after *store.Snapshot, networks []uuid.UUID) map[string]bool {
+	away, seen := map[string]bool{}, map[string]bool{}
+	var few [2]string
+	for _, id := range networks {
+		for _, snap := range []*store.Snapshot{before, after} {
+			for port := range snap.PortsOf(id) {
+				for _, hostname := range snap.Holders(few[:0], port) {
+					if seen[hostname] {
+						continue
+					}
+					seen[hostname] = true
+					if h, enrolled := after.HostByName(hostname); enrolled && c.loop(h.ID) == nil {
+						away[hostname] = true
+					}
+				}
+			}
+		}
+	}
+	return away
 }
 
 // changedNetworks are the networks that something changed in.
@@ -72,57 +116,6 @@ func changedNetworks(before, after *store.Snapshot) (ids []uuid.UUID) {
 		}
 	}
 	return ids
-}
-
-// changedObjects adds to the plan what is another in a network. It returns the ports that are new or changed.
-func changedObjects(p *inspect.Plan, before, after *store.Snapshot, network uuid.UUID) (ports []*model.Port) {
-	was, is := &finding{snap: before}, &finding{snap: after}
-	change := func(sign string) {
-		f := is
-		if sign == inspect.Removed {
-			f = was
-		}
-		p.Objects = append(p.Objects, inspect.Change{Sign: sign, Object: f.objects[len(f.objects)-1]})
-	}
-	tellApart(rows(before.Network(network)), rows(after.Network(network)), func(n *model.Network) uuid.UUID { return n.ID }, was.network, is.network, change)
-	tellApart(slices.Collect(before.SubnetsOf(network)), slices.Collect(after.SubnetsOf(network)), func(s *model.Subnet) uuid.UUID { return s.ID }, was.subnet, is.subnet, change)
-	tellApart(slices.Collect(before.PortsOf(network)), slices.Collect(after.PortsOf(network)), func(p *model.Port) uuid.UUID { return p.ID }, was.port, func(p *model.Port) {
-		is.port(p)
-		ports = append(ports, p)
-	}, change)
-	return ports
-}
-
-func rows[T any](row *T, ok bool) []*T {
-	if !ok {
-		return nil
-	}
-	return []*T{row}
-}
-
-// tellApart tells of every row that is not the same in both lists: gone or there of the row itself, then
-// change of what has become of it.
-func tellApart[T any](before, after []*T, id func(*T) uuid.UUID, gone, there func(*T), change func(sign string)) {
-	was := make(map[uuid.UUID]*T, len(before))
-	for _, row := range before {
-		was[id(row)] = row
-	}
-	for _, row := range after {
-		old, had := was[id(row)]
-		delete(was, id(row))
-		switch {
-		case !had:
-			there(row)
-			change(inspect.Added)
-		case old != row:
-			there(row)
-			change(inspect.Changed)
-		}
-	}
-	for _, key := range slices.SortedFunc(maps.Keys(was), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) {
-		gone(was[key])
-		change(inspect.Removed)
-	}
 }
 
 // waitsFor says why nothing, or not all, would be sent for a port at once; "" if it would.

@@ -15,6 +15,9 @@ func (t *Tables) Agent(id uuid.UUID) (*model.Agent, bool) {
 	return get[model.Agent](t, agents, id.String())
 }
 
+// Agents lists what has been set of agents, in the order of their ids.
+func (t *Tables) Agents() iter.Seq[*model.Agent] { return list[model.Agent](t.state.rows[agents], "") }
+
 // PutAgent writes what an administrator sets of an agent.
 func (tx *Tx) PutAgent(a *model.Agent) error { return tx.put(agents, a) }
 

@@ -2,10 +2,19 @@ package inspect
 
 // Plan is what a write of the API would do, without it being made: the answer to ?dry_run=true.
 type Plan struct {
-	Objects []Change   `json:"objects"` // networks, subnets and ports
+	Objects []Change   `json:"objects"` // of the API: by kind, name and ID
 	Hosts   []HostPlan `json:"hosts"`   // whose switches or databases would change, by hostname
-	Notes   []string   `json:"notes"`   // what would not happen at once, and why
+	Notes   []string   `json:"notes"`   // that nothing would change on hosts; what would not happen at once, and why
 }
+
+// The kinds of an Object that only plans tell of.
+const (
+	KindSubnetPool = "subnetpool"
+	KindRBACPolicy = "rbac_policy"
+	KindQuota      = "quota"   // its ID is the project's
+	KindAgent      = "agent"   // what an administrator has set of it
+	KindBinding    = "binding" // beside that of binding:host_id; its ID is the port's
+)
 
 // The signs of a Change.
 const (

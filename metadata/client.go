@@ -64,6 +64,7 @@ type client struct {
 	connections int       // open; guarded by clients.mu
 	seen        time.Time // guarded by clients.mu
 	at          atomic.Pointer[presence]
+	questions   questions
 }
 
 // portUse is what the clients of one port use together.

@@ -13,6 +13,7 @@
 // name an instance, and the packet's own identity, are the controller's to write.
 //
 // Read feature.go first (the flows), then server.go (a packet's way), client.go (synthetic addresses and
-// limits), segment.go (packets), netstack.go (the TCP stack), http.go, nova.go (the proxy), and kept.go
-// with openstack.go and ec2.go (what is served without Nova), and last.go (what is told to the operator).
+// limits), segment.go (packets), question.go (what is acknowledged when), netstack.go (the TCP stack),
+// http.go, nova.go (the proxy), kept.go with openstack.go and ec2.go (what is served without Nova), and
+// last.go (what is told to the operator).
 package metadata

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,9 +88,10 @@ func serve(t tester, o Options) *Server {
 // guest is a machine with a TCP stack of its own, whose checksums the network card would finish, and
 // which drops packets with wrong ones.
 type guest struct {
-	stack *stack.Stack
-	http  *http.Client
-	link  *channel.Endpoint
+	stack  *stack.Stack
+	http   *http.Client
+	link   *channel.Endpoint
+	server atomic.Pointer[Server] // of the controller that the machine's switch knows
 }
 
 // boot starts a machine behind a port. What it sends is punted at once.
@@ -99,6 +101,7 @@ func boot(t tester, s *Server, v *flows.View, n *flows.Network, p *flows.LocalPo
 		stack: stack.New(stack.Options{NetworkProtocols: []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol}, TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol}}),
 		link:  channel.New(4096, mtu, ""),
 	}
+	g.server.Store(s)
 	g.link.LinkEPCapabilities = stack.CapabilityTXChecksumOffload
 	if err := g.stack.CreateNIC(nic, g.link); err != nil {
 		t.Fatal(err)
@@ -142,7 +145,7 @@ func boot(t tester, s *Server, v *flows.View, n *flows.Network, p *flows.LocalPo
 				frame = append(frame, piece...)
 			}
 			if packet.TransportProtocolNumber == tcp.ProtocolNumber {
-				_ = s.Handle(&flows.Punt{Op: flows.OpMetadata, View: v, Network: n, Port: p, Packet: frame}, reply)
+				_ = g.server.Load().Handle(&flows.Punt{Op: flows.OpMetadata, View: v, Network: n, Port: p, Packet: frame}, reply)
 			}
 			packet.DecRef()
 		}

@@ -26,14 +26,18 @@ const (
 
 // Offsets in a TCP header, and what is looked at there.
 const (
-	atTCPDst      = 2
-	atTCPOffset   = 12
-	atTCPFlags    = 13
-	atTCPChecksum = 16
-	flagSYN       = 0x02
-	optionEnd     = 0
-	optionNop     = 1
-	optionMSS     = 2
+	atTCPDst             = 2
+	atTCPSequence        = 4
+	atTCPAcknowledgement = 8
+	atTCPOffset          = 12
+	atTCPFlags           = 13
+	atTCPChecksum        = 16
+	flagSYN              = 0x02
+	flagPSH              = 0x08
+	flagACK              = 0x10
+	optionEnd            = 0
+	optionNop            = 1
+	optionMSS            = 2
 )
 
 // segment is a TCP segment to a metadata address as a VIF sent it. Its slices are parts of the frame.
@@ -137,6 +141,14 @@ func lowerMSS(tcp []byte, most int) {
 	}
 }
 
+// headerLen is the length of the IP header in front of what the stack sends to an address.
+func headerLen(to netip.Addr) int {
+	if to.Is4() {
+		return ipv4Len
+	}
+	return ipv6Len
+}
+
 // appendFrame appends the Ethernet frame for a packet of the stack's, given in pieces, to the machine at
 // an address. All checksums are made here: the stack leaves them out.
 func appendFrame(b []byte, pieces [][]byte, from, guest model.MAC, to netip.Addr) []byte {
@@ -151,11 +163,11 @@ func appendFrame(b []byte, pieces [][]byte, from, guest model.MAC, to netip.Addr
 		b = append(b, piece...)
 	}
 	packet := b[start+ethernetLen:]
-	header, addresses := ipv6Len, packet[8:40]
+	header, addresses := headerLen(to), packet[8:40]
 	if to.Is4() {
 		a := to.As4()
 		copy(packet[16:], a[:])
-		header, addresses = ipv4Len, packet[12:20]
+		addresses = packet[12:20]
 		packet[10], packet[11] = 0, 0
 		checksum.Put(packet[10:], ^checksum.Checksum(packet[:ipv4Len], 0))
 	} else {

@@ -75,7 +75,9 @@ func (s *Server) Run(ctx context.Context) error {
 			if c := s.clients.at(to); c != nil {
 				at := c.at.Load()
 				frame = appendFrame(frame[:0], pieces, at.nextHop, at.guest, c.address)
-				at.reply(frame)
+				if !c.questions.withholds(frame[ethernetLen+headerLen(c.address):], time.Now()) {
+					at.reply(frame)
+				}
 			}
 		})
 		time.Sleep(farewell)
@@ -127,6 +129,7 @@ func (s *Server) Handle(p *flows.Punt, reply func(frame []byte)) error {
 		s.clients.dropped(p.Port.ID, err.(Silence), now)
 		return err
 	}
+	c.questions.heard(&in, now)
 	s.stack.receive(&in, c.synthetic(), p.Network.MTU)
 	return nil
 }

@@ -259,7 +259,8 @@ func TestMetadataRestart(t *testing.T) {
 		}
 	}
 
-	// Killed, it cannot; the next one ends the connections that it hears of and does not know.
+	// Killed, it cannot; the next one ends the connections that it hears of and does not know. Of one that waits
+	// for an answer it hears, too: a request is acknowledged with its answer only.
 	rests := idle()
 	program := m.web() // has an idle connection too
 	ask := func() error {
@@ -277,6 +278,7 @@ func TestMetadataRestart(t *testing.T) {
 	if err := ask(); err != nil {
 		t.Fatal(err)
 	}
+	waits := slow()
 	d.kill()
 	request(t, rests, "/latest") // which nobody hears, until the machine says it again
 	asked := make(chan error, 1)
@@ -294,6 +296,9 @@ func TestMetadataRestart(t *testing.T) {
 	d.quiet(host.Name)
 	if status, err := response(rests, patience); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection that the next controller does not know: %d, %v", status, err)
+	}
+	if status, err := response(waits, patience); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a request that the controller was killed over: %d, %v", status, err)
 	}
 	if err := <-asked; err != nil {
 		t.Errorf("a program that keeps its connection: %v", err)

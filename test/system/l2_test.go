@@ -53,7 +53,6 @@ func TestLayer2(t *testing.T) {
 		{"a host has another address", (*layer2).readdress},
 		{"a wide pair costs no megaflows", (*layer2).megaflows},
 		{"a tap that names no port", (*layer2).rawTap},
-		{"frames go where trace says", (*layer2).traced},
 		{"captures see the physical network", (*layer2).captured},
 		{"whatever changes, frames go where they must", (*layer2).histories},
 	} {

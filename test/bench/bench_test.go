@@ -86,10 +86,10 @@ func TestRunMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if err := benchMetadata(t.Context(), &table, binary, t.TempDir(), sizeMetadata{guests: 3, requests: 5, boot: 5, lasting: 100 * time.Millisecond}); err != nil {
+	if err := benchMetadata(t.Context(), &table, binary, t.TempDir(), sizeMetadata{guests: 3, booting: []int{2, 4}, requests: 5, boot: 5, within: 20 * time.Millisecond, lasting: 100 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range []string{"one guest", "3 guests boot at once, 5 requests each", "from Nova", "requests per second, 3 guests, new connections"} {
+	for _, row := range []string{"one guest", "2 guests boot at once, 5 requests each", "4 guests boot within 20ms, 5 requests each", "from Nova", "requests per second, 3 guests, new connections"} {
 		if !strings.Contains(table.String(), row) {
 			t.Errorf("no %q in\n%s", row, &table)
 		}

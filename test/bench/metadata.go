@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -19,15 +20,17 @@ import (
 
 // sizeMetadata is how much `bench metadata` does.
 type sizeMetadata struct {
-	guests   int           // on one host
+	guests   int           // on one host, that ask side by side
+	booting  []int         // guests that boot together, in this order
 	requests int           // of one guest alone, one at a time
 	boot     int           // requests of each guest that boots
+	within   time.Duration // in which they begin to, evenly, when they do not all at once
 	lasting  time.Duration // of requests side by side
 	profile  string        // file for the controller's CPU profile while requests are side by side; "" is none
 }
 
 // What cloud-init asks for at a boot of OpenStack's form, and then of EC2's: forty requests are on the safe side.
-var fullMetadata = sizeMetadata{guests: 50, requests: 300, boot: 40, lasting: 3 * time.Second}
+var fullMetadata = sizeMetadata{guests: 50, booting: []int{50, 200}, requests: 300, boot: 40, within: 5 * time.Second, lasting: 3 * time.Second}
 
 const (
 	metadataURL = "http://169.254.169.254/openstack/latest/meta_data.json"
@@ -59,17 +62,18 @@ func benchMetadata(ctx context.Context, out io.Writer, binary, dir string, s siz
 	row("load average before", "%.1f", before)
 	faster := fmt.Sprint("--punt-rate=", raised)
 	for i, step := range []struct {
-		name  string
-		flags []string
-		run   func(context.Context, *deployment, *testbed.Host, []*asker, sizeMetadata, addRow) error
+		name   string
+		guests int
+		flags  []string
+		run    func(context.Context, *deployment, *testbed.Host, []*asker, sizeMetadata, addRow) error
 	}{
-		{"as configured by default", nil, aloneAndBooting},
-		{"with " + faster[2:], []string{faster}, sideBySide},
-		{"with " + faster[2:] + ", from Nova", []string{faster, "--metadata-url=http://" + testbed.ManagementAddr.String() + novaPort, "--metadata-secret-file=" + secret}, sideBySide},
+		{"as configured by default", slices.Max(s.booting), nil, aloneAndBooting},
+		{"with " + faster[2:], s.guests, []string{faster}, sideBySide},
+		{"with " + faster[2:] + ", from Nova", s.guests, []string{faster, "--metadata-url=http://" + testbed.ManagementAddr.String() + novaPort, "--metadata-secret-file=" + secret}, sideBySide},
 	} {
 		fmt.Fprintln(os.Stderr, "metadata:", step.name)
 		row(step.name, "")
-		if err := onAskers(ctx, s.guests, binary, filepath.Join(dir, fmt.Sprint("metadata", i)), step.flags, func(d *deployment, h *testbed.Host, guests []*asker) error {
+		if err := onAskers(ctx, step.guests, binary, filepath.Join(dir, fmt.Sprint("metadata", i)), step.flags, func(d *deployment, h *testbed.Host, guests []*asker) error {
 			return step.run(ctx, d, h, guests, s, row)
 		}); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -183,7 +187,7 @@ var connections = []struct {
 	{"new connections", func(a *asker) *http.Client { return &a.anew }},
 }
 
-// aloneAndBooting has one guest ask one at a time, and all of them what each asks at its boot.
+// aloneAndBooting has one guest ask one at a time, and then many boot.
 func aloneAndBooting(ctx context.Context, _ *deployment, _ *testbed.Host, guests []*asker, s sizeMetadata, row addRow) error {
 	for _, c := range connections {
 		var took []time.Duration
@@ -198,9 +202,26 @@ func aloneAndBooting(ctx context.Context, _ *deployment, _ *testbed.Host, guests
 		l := spreadOf(took)
 		row("  one guest, one at a time, "+c.name+", ms", "median %.2f, p99 %.2f", l.Median, l.P99)
 	}
+	for _, n := range s.booting {
+		for _, within := range []time.Duration{0, s.within} {
+			if err := boot(ctx, guests[:n], s.boot, within, row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// boot has guests ask what each asks at its boot, without a rest and with a connection for each request.
+func boot(ctx context.Context, guests []*asker, requests int, within time.Duration, row addRow) error {
+	when := map[*asker]time.Time{}
 	start := time.Now()
+	for i, a := range guests {
+		when[a] = start.Add(within * time.Duration(i) / time.Duration(len(guests)))
+	}
 	took, err := sum(guests, func(a *asker, add func(time.Duration)) error {
-		for range s.boot {
+		time.Sleep(time.Until(when[a]))
+		for range requests {
 			t, err := a.ask(ctx, &a.anew)
 			if err != nil {
 				return err
@@ -212,8 +233,13 @@ func aloneAndBooting(ctx context.Context, _ *deployment, _ *testbed.Host, guests
 	if err != nil {
 		return err
 	}
+	how := "at once"
+	if within > 0 {
+		how = "within " + within.String()
+	}
 	l := spreadOf(took)
-	row(fmt.Sprintf("  %d guests boot at once, %d requests each, new connections, ms", len(guests), s.boot), "median %.2f, p99 %.2f; all done after %.0f", l.Median, l.P99, float64(time.Since(start))/float64(time.Millisecond))
+	row(fmt.Sprintf("  %d guests boot %s, %d requests each, new connections, ms", len(guests), how, requests),
+		"median %.2f, p99 %.2f; all done after %.0f", l.Median, l.P99, float64(time.Since(start))/float64(time.Millisecond))
 	return nil
 }
 

@@ -64,7 +64,7 @@ type serve struct {
 	LogLevel slog.Level `help:"debug, info, warn or error." default:"info"`
 }
 
-// Run serves until SIGINT or SIGTERM.
+// Run serves until SIGINT or SIGTERM. It may take some seconds then; a second signal ends it at once.
 func (s *serve) Run() error {
 	if err := s.check(); err != nil {
 		return err
@@ -72,6 +72,7 @@ func (s *serve) Run() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 
 	segments, err := s.segments()
 	if err != nil {
@@ -165,7 +166,9 @@ func (s *serve) Run() error {
 		}
 		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(neutron, ctl, truth, handlers)) })
 	}
+	context.AfterFunc(ctx, func() { notify(log, "STOPPING=1") })
 	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
+	notify(log, "READY=1")
 	err = g.Wait()
 	log.Info("ended; the hosts keep their flows")
 	return err
@@ -296,15 +299,21 @@ func listenAdmin(address string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
-// serveHTTP serves until ctx ends, and then lets requests under way finish for a while.
+// grace is how long requests under way may take to finish after a signal to end.
+const grace = 5 * time.Second
+
+// serveHTTP serves until ctx ends. Then it accepts no more, lets requests under way finish, and cuts off
+// those that have not after a while.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := api.HTTP(h)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		_ = server.Shutdown(grace)
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
 	})
 	err := server.Serve(l)
 	if !stop() {

@@ -62,7 +62,7 @@ func TestExamplesOfHelp(t *testing.T) {
 	// What stands for something else in the examples: a port and a network by their IDs, and a port's cookie.
 	real := strings.NewReplacer("b7c1a5d2-0d4e-4c38-9f6e-6f1d0a2b3c4d", p.ID, "4f0c2a6e-8d1b-4c7e-a5f3-9b2d6e8f1a3c", d.addNetwork("unused", "10.9.0.0/24").ID,
 		"0x0204a1b2c3d4e5f6", "0x0204"+strings.ReplaceAll(p.ID, "-", "")[:12])
-	for _, command := range []string{"hosts", "flows", "diff", "verify", "leases", "explain", "trace", "capture", "plan", "top", "completion"} {
+	for _, command := range []string{"hosts", "flows", "diff", "verify", "leases", "explain", "trace", "capture", "plan", "top", "policy", "completion"} {
 		lines := d.examples(command)
 		if len(lines) == 0 {
 			t.Errorf("the help of %s has no examples", command)

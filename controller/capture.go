@@ -186,7 +186,7 @@ func physicalNote(v *flows.View, port uint32, frame []byte) string {
 		if n.Uplink == port {
 			physical = n.Segment.PhysicalNetwork
 			if tagged == (n.Segment.NetworkType == model.TypeVLAN) && vid == n.Segment.SegmentationID {
-				network = "network " + cmp.Or(n.Name, n.ID.String())
+				network = "network " + networkCalled(n.Network)
 			}
 		}
 	}

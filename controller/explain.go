@@ -125,7 +125,7 @@ func (c *Controller) watching(network uuid.UUID) (hosts []*host) {
 // networkName is how a network is called in a story.
 func (e *explanation) networkName(id uuid.UUID) string {
 	if n, ok := e.snap.Network(id); ok && n.Name != "" {
-		return fmt.Sprintf("%s (%s)", n.Name, id)
+		return fmt.Sprintf("%s (%s)", inspect.Called(n.Name), id)
 	}
 	return id.String()
 }
@@ -133,7 +133,7 @@ func (e *explanation) networkName(id uuid.UUID) string {
 // portName is how a port is called in a story.
 func portName(p *model.Port) string {
 	if p.Name != "" {
-		return fmt.Sprintf("port %s (%s)", p.Name, p.ID)
+		return fmt.Sprintf("port %s (%s)", inspect.Called(p.Name), p.ID)
 	}
 	return "port " + p.ID.String()
 }

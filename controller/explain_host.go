@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/controller/inspect"
 	"github.com/tunbridge/tunbridge/flows"
 )
 
@@ -151,7 +152,7 @@ func (e *explanation) network(ctx context.Context) error {
 		if sub.EnableDHCP {
 			dhcp = "with DHCP"
 		}
-		e.stepAt(sub.CreatedAt, true, "subnet %s (%s): %s, gateway %s, %s", cmp.Or(sub.Name, "without a name"), sub.ID, sub.CIDR, gateway(sub), dhcp)
+		e.stepAt(sub.CreatedAt, true, "subnet %s (%s): %s, gateway %s, %s", cmp.Or(inspect.Called(sub.Name), "without a name"), sub.ID, sub.CIDR, gateway(sub), dhcp)
 	}
 	if p, ok := e.snap.DHCPPort(n.ID); ok {
 		e.step(true, "DHCP is answered on every host from %s", portName(p))

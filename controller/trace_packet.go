@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tunbridge/tunbridge/api/model"
+	"github.com/tunbridge/tunbridge/controller/inspect"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/eval"
 	of "github.com/tunbridge/tunbridge/flows/openflow"
@@ -258,7 +259,7 @@ func (t *tracing) macOf(from *eval.Host, at plug, mac of.MAC, src netip.Addr) (t
 }
 
 // networkCalled is a network's name, or its ID if it has none.
-func networkCalled(n *model.Network) string { return cmp.Or(n.Name, n.ID.String()) }
+func networkCalled(n *model.Network) string { return cmp.Or(inspect.Called(n.Name), n.ID.String()) }
 
 // lastOf is the broadcast address of an IPv4 subnet.
 func lastOf(p netip.Prefix) netip.Addr {

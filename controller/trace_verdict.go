@@ -188,7 +188,7 @@ func (t *tracing) cause(result *eval.Result, delivered []string) string {
 			lost = e
 		case e.Kind != eval.Dropped:
 		case insecure(e):
-			return fmt.Sprintf(no+"port security of %s: %s", cmp.Or(t.source.Name, t.source.ID.String()), t.dropped(e))
+			return fmt.Sprintf(no+"port security of %s: %s", cmp.Or(inspect.Called(t.source.Name), t.source.ID.String()), t.dropped(e))
 		case dropped == nil || t.to.port != nil && e.Host.Name == t.snap.Holder(t.to.port):
 			dropped = e
 		}
@@ -231,7 +231,7 @@ func (t *tracing) dropped(e *eval.End) string {
 	t.explained(e.Host, func(h *host) { f = h.explain(t.snap, e.Bridge, e.Last.Flow) })
 	whose := f.Owner
 	if f.Kind != "" {
-		whose = fmt.Sprintf("%s, %s %s", f.Owner, f.Kind, cmp.Or(f.ObjectName, f.ObjectID))
+		whose = fmt.Sprintf("%s, %s %s", f.Owner, f.Kind, cmp.Or(inspect.Called(f.ObjectName), f.ObjectID))
 	}
 	return fmt.Sprintf("%s (dropped on host %s, %s table %d %s, by a flow of %s)", f.Reason, e.Host.Name, e.Bridge, f.Table, f.TableName, whose)
 }

@@ -65,7 +65,7 @@ func main() {
 		kong.Vars{"datadir": cli.DefaultDataDir()},
 	)
 	if err := ctx.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "tunbridge:", err)
+		fmt.Fprintln(os.Stderr, "tunbridge:", cli.Clean(err.Error()))
 		status := 2
 		var finding kong.ExitCoder
 		if errors.As(err, &finding) {

@@ -26,7 +26,21 @@ func (o Object) String() string {
 	if o.Name == "" {
 		return o.Kind + " " + o.ID
 	}
-	return fmt.Sprintf("%s %s (%s)", o.Kind, o.Name, o.ID)
+	return fmt.Sprintf("%s %s (%s)", o.Kind, Called(o.Name), o.ID)
+}
+
+// mostCalled is how much of a name is told in prose, in letters; names have up to 255.
+const mostCalled = 40
+
+// Called is a name as prose tells it: the beginning of a long one.
+func Called(name string) string {
+	n := 0
+	for i := range name {
+		if n++; n > mostCalled {
+			return name[:i] + "…"
+		}
+	}
+	return name
 }
 
 // Find lists every object that what may mean: an ID, the beginning of one (4 digits or more), a name, a

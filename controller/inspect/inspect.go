@@ -35,11 +35,11 @@ type Host struct {
 	Datapath     string            `json:"datapath_note,omitempty"` // why that datapath type
 	LocalVLANs   []LocalVLAN       `json:"local_vlans"`
 	VIFs         []VIF             `json:"vifs"`
-	Peers        []Peer            `json:"peers"`             // that it shares an overlay network with; in the list of hosts only those with a note
-	Flows        map[string]int    `json:"flows"`             // wanted, by bridge
-	Pending      string            `json:"pending,omitempty"` // the plan that is not yet acknowledged
-	Waiting      string            `json:"waiting,omitempty"` // what the loop waits for
-	LastError    string            `json:"last_error,omitempty"`
+	Peers        []Peer            `json:"peers"`                          // that it shares an overlay network with; in the list of hosts only those with a note
+	Flows        map[string]int    `json:"flows"`                          // wanted, by bridge
+	Pending      string            `json:"pending,omitempty" text:"lines"` // the plan that is not yet acknowledged
+	Waiting      string            `json:"waiting,omitempty"`              // what the loop waits for
+	LastError    string            `json:"last_error,omitempty" text:"lines"`
 	LastCommit   time.Time         `json:"last_commit,omitzero"`
 	Commits      uint64            `json:"commits"`
 	Repairs      uint64            `json:"repairs"`  // plans that undid a foreign change

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -72,7 +73,10 @@ func (c *Capture) Run() error {
 		each, flush = w.frame, w.w.Flush
 	default:
 		lines := &fit{w: out}
-		each = func(f *inspect.Frame) error { return frameLine(lines, f) }
+		each = func(f *inspect.Frame) error {
+			cleanAll(reflect.ValueOf(f), "")
+			return frameLine(lines, f)
+		}
 	}
 	n, lost, err := c.record(ctx, client, each, flush)
 	if err = errors.Join(err, flush()); err != nil {
@@ -126,6 +130,7 @@ func newCaptureFile(w io.Writer, what string) (*captureFile, error) {
 
 // frame writes one frame.
 func (f *captureFile) frame(x *inspect.Frame) error {
+	cleanAll(reflect.ValueOf(x), "")
 	name := pointName(x)
 	i, known := f.interfaces[name]
 	if !known {
@@ -174,7 +179,7 @@ func frameLine(w io.Writer, x *inspect.Frame) error {
 	if l := packet.NetworkLayer(); l != nil {
 		ends = l.NetworkFlow().String()
 	}
-	line := fmt.Sprintf("%s %-28s %s %s %d bytes", x.At.Format("15:04:05.000000"), pointName(x), ends, strings.Join(kinds, " "), len(x.Bytes))
+	line := fmt.Sprintf("%s %-28s %s %s %d bytes", x.At.Format("15:04:05.000000"), clip(pointName(x), columns/2), ends, strings.Join(kinds, " "), len(x.Bytes))
 	if x.Note != "" {
 		line += " (" + x.Note + ")"
 	}

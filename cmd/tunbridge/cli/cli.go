@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
+	"syscall"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
 )
@@ -44,9 +46,10 @@ func (a *Admin) stdout() io.Writer {
 	return os.Stdout
 }
 
-// print writes v as JSON if that was asked for, else as text does.
+// print writes what v points to as JSON if that was asked for, else as text does, with all names in it cleaned.
 func (a *Admin) print(v any, text func(w io.Writer) error) error {
 	if !a.JSON {
+		cleanAll(reflect.ValueOf(v), "")
 		w := &fit{w: a.stdout()}
 		if err := text(w); err != nil {
 			return err
@@ -58,7 +61,7 @@ func (a *Admin) print(v any, text func(w io.Writer) error) error {
 	return e.Encode(v)
 }
 
-// interruptible is a context that ends with Ctrl-C.
+// interruptible is a context that ends with Ctrl-C, or when the process is asked to end.
 func interruptible() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt)
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

@@ -31,7 +31,7 @@ func (c *Diff) Run() error {
 	if err != nil {
 		return err
 	}
-	err = c.print(d, func(w io.Writer) error {
+	err = c.print(&d, func(w io.Writer) error {
 		if len(d.Changes) == 0 {
 			_, err := fmt.Fprintf(w, "%s: installed is what is wanted\n", d.Host)
 			return err

@@ -54,7 +54,7 @@ func (c *Explain) Run() error {
 	if err != nil {
 		return err
 	}
-	err = c.print(e, func(w io.Writer) error {
+	err = c.print(&e, func(w io.Writer) error {
 		if e.Wrong != "" {
 			fmt.Fprintf(w, "%s\n%s\n", e.Wrong, e.Object)
 		} else {

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // columns is how wide the commands' text is. A token that is longer by itself is not broken.
@@ -12,8 +12,9 @@ const columns = 100
 
 // fit writes lines, each folded to the width behind a space or comma. The rest is indented further than its line.
 type fit struct {
-	w    io.Writer
-	line bytes.Buffer
+	w     io.Writer
+	width int // in columns; 0: columns
+	line  bytes.Buffer
 }
 
 func (f *fit) Write(b []byte) (int, error) {
@@ -33,13 +34,13 @@ func (f *fit) Write(b []byte) (int, error) {
 
 // flush writes the line begun.
 func (f *fit) flush(end string) error {
-	s := f.line.String()
+	s, width := f.line.String(), cmp.Or(f.width, columns)
 	f.line.Reset()
 	indent := s[:len(s)-len(strings.TrimLeft(s, " "))]
-	indent = indent[:min(len(indent), columns/2)] + "    "
+	indent = indent[:min(len(indent), width/2)] + "    "
 	var out strings.Builder
-	for utf8.RuneCountInString(s) > columns {
-		at := fold(s)
+	for displayed(s) > width {
+		at := fold(s, width)
 		if at == 0 {
 			break
 		}
@@ -55,14 +56,14 @@ func (f *fit) flush(end string) error {
 
 // fold is where a line is broken: behind the last space or comma that leaves it short enough, else behind the
 // first; 0 if there is none.
-func fold(s string) (at int) {
+func fold(s string, width int) (at int) {
 	begun, n := false, 0
 	for i, r := range s {
-		n++
+		n += runeWidth(r)
 		if r != ' ' && r != ',' {
 			begun = true
 		} else if begun && i+1 < len(s) {
-			if n > columns && at > 0 {
+			if n > width && at > 0 {
 				return at
 			}
 			at = i + 1

@@ -3,7 +3,6 @@ package cli
 import (
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 // Lines are folded to the width, nothing of them is lost, and what continues one is indented further.
@@ -17,6 +16,7 @@ func TestFit(t *testing.T) {
 		"token last":   "see " + long + "\n",
 		"token first":  long + " is too long\n",
 		"letters":      strings.Repeat("größer ", 40) + "\n",
+		"wide":         strings.Repeat("網路 ", 40) + "\n",
 		"no end":       strings.Repeat("word ", 30) + "end",
 		"deep":         strings.Repeat(" ", 3*columns) + "deep " + strings.Repeat("word ", 30) + "\n",
 		"only spaces":  strings.Repeat(" ", 3*columns) + "\n",
@@ -38,8 +38,8 @@ func TestFit(t *testing.T) {
 		}
 		for line := range strings.Lines(got) {
 			line = strings.TrimSuffix(line, "\n")
-			if utf8.RuneCountInString(line) > columns && strings.ContainsAny(strings.TrimSpace(line), " ,") {
-				t.Errorf("%s: a line of %d columns: %q", name, utf8.RuneCountInString(line), line)
+			if displayed(line) > columns && strings.ContainsAny(strings.TrimSpace(line), " ,") {
+				t.Errorf("%s: a line of %d columns: %q", name, displayed(line), line)
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func (c *Flows) Run() error {
 			list = append(list, all[i])
 		}
 	}
-	err = c.print(list, func(w io.Writer) error {
+	err = c.print(&list, func(w io.Writer) error {
 		printFlows(w, list)
 		if c.From != "" {
 			foreign := 0
@@ -162,5 +162,5 @@ func cause(f *inspect.Flow) string {
 	case f.ObjectName == "":
 		return fmt.Sprintf("%s, %s %s", f.Owner, f.Kind, cmp.Or(f.ObjectID, "unknown"))
 	}
-	return fmt.Sprintf("%s, %s %s (%s)", f.Owner, f.Kind, f.ObjectName, f.ObjectID)
+	return fmt.Sprintf("%s, %s %s (%s)", f.Owner, f.Kind, inspect.Called(f.ObjectName), f.ObjectID)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
@@ -41,18 +40,17 @@ func (c *Hosts) Run() error {
 	if err != nil {
 		return err
 	}
-	return c.print(hosts, func(w io.Writer) error {
+	return c.print(&hosts, func(w io.Writer) error {
 		if len(hosts) == 0 {
 			_, err := fmt.Fprintln(w, "No host is enrolled. On a host: ovs-vsctl set-manager tcp:CONTROLLER:6640")
 			return err
 		}
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "HOST\tSTATE\tENCAP IP\tDATAPATH\tVIFS\tNETWORKS\tFLOWS\tNOTE")
+		t := newTable("HOST", "STATE", "ENCAP IP", "DATAPATH", "VIFS", "NETWORKS", "FLOWS", "NOTE")
 		for i := range hosts {
 			h := &hosts[i]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d/%d\t%d\t%d\t%s\n", h.Hostname, state(h), encap(h), h.DatapathType, wired(h), len(h.VIFs), len(h.LocalVLANs), total(h), note(h))
+			t.row(h.Hostname, state(h), encap(h), h.DatapathType, fmt.Sprintf("%d/%d", wired(h), len(h.VIFs)), len(h.LocalVLANs), total(h), note(h))
 		}
-		return t.Flush()
+		return t.write(w, columns)
 	})
 }
 
@@ -62,9 +60,10 @@ func (c *Hosts) one(ctx context.Context, client *inspect.Client) error {
 	if err != nil {
 		return err
 	}
-	return c.print(h, func(w io.Writer) error {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		row := func(key, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	return c.print(&h, func(w io.Writer) error {
+		row := func(key, format string, args ...any) {
+			fmt.Fprintf(w, "%-15s  %s\n", key, fmt.Sprintf(format, args...))
+		}
 		row("host", "%s", h.Hostname)
 		row("system-id", "%s", h.ID)
 		row("state", "%s", state(&h))
@@ -85,31 +84,29 @@ func (c *Hosts) one(ctx context.Context, client *inspect.Client) error {
 		if n := note(&h); n != "" {
 			row("note", "%s", n)
 		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
 		if h.Pending != "" {
 			fmt.Fprintf(w, "\nPending:\n%s", h.Pending)
 		}
-		if len(h.LocalVLANs) > 0 {
-			fmt.Fprintln(t, "\nLOCAL VLAN\tNETWORK\tID")
-			for _, v := range h.LocalVLANs {
-				fmt.Fprintf(t, "%d\t%s\t%s\n", v.VLAN, v.NetworkName, v.NetworkID)
+		networks, vifs, peers := newTable("LOCAL VLAN", "NETWORK", "ID"), newTable("INTERFACE", "OFPORT", "PORT", "STATE"), newTable("PEER", "TUNNEL", "STATE", "ROUND TRIP", "PATH MTU", "LAST SEEN", "NOTE")
+		for _, v := range h.LocalVLANs {
+			networks.row(v.VLAN, v.NetworkName, v.NetworkID)
+		}
+		for _, v := range h.VIFs {
+			vifs.row(v.Interface, v.OFPort, v.PortID, cmp.Or(v.Reason, "wired"))
+		}
+		for _, p := range h.Peers {
+			peers.row(p.Hostname, p.Type, tunnel(&p), milliseconds(p.RTT), known(p.PathMTU), lastSeen(&p), p.Note)
+		}
+		for _, t := range []*table{networks, vifs, peers} {
+			if len(t.rows) == 1 {
+				continue
+			}
+			fmt.Fprintln(w)
+			if err := t.write(w, columns); err != nil {
+				return err
 			}
 		}
-		if len(h.VIFs) > 0 {
-			fmt.Fprintln(t, "\nINTERFACE\tOFPORT\tPORT\tSTATE")
-			for _, v := range h.VIFs {
-				fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", v.Interface, v.OFPort, v.PortID, cmp.Or(v.Reason, "wired"))
-			}
-		}
-		if len(h.Peers) > 0 {
-			fmt.Fprintln(t, "\nPEER\tTUNNEL\tSTATE\tROUND TRIP\tPATH MTU\tLAST SEEN\tNOTE")
-			for _, p := range h.Peers {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Hostname, p.Type, tunnel(&p), milliseconds(p.RTT), known(p.PathMTU), lastSeen(&p), p.Note)
-			}
-		}
-		return t.Flush()
+		return nil
 	})
 }
 
@@ -186,7 +183,7 @@ func note(h *inspect.Host) string {
 	var notes []string
 	for _, s := range []string{h.LastError, h.Waiting} {
 		if s != "" {
-			notes = append(notes, s)
+			notes = append(notes, strings.ReplaceAll(s, "\n", "; "))
 		}
 	}
 	if n := strings.Count(h.Pending, "\n"); n > 0 {

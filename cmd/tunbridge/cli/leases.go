@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
@@ -35,26 +34,27 @@ func (c *Leases) Run() error {
 	if err != nil {
 		return err
 	}
-	return c.print(leases, func(w io.Writer) error {
+	return c.print(&leases, func(w io.Writer) error {
 		if len(leases) == 0 {
 			_, err := fmt.Fprintln(w, "Nothing is wired. `tunbridge explain dhcp PORT` says what a port waits for.")
 			return err
 		}
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "HOST\tPORT\tNETWORK\tMAC\tADDRESS\tLEASE\tASKED\tLAST REQUEST\tANSWER\tNOTE")
+		t := newTable("HOST", "PORT", "NETWORK", "MAC", "ADDRESS", "LEASE", "ASKED")
 		for i := range leases {
 			l := &leases[i]
-			asked, request, answer, note := "never", "-", "-", l.Note
+			asked := cmp.Or(l.Note, "never")
 			if x := l.Last; x != nil {
-				asked, request, answer = x.At.Format(time.DateTime), x.Request, x.Decision
-				if answer == "silence" {
-					note = cmp.Or(note, x.Reason)
+				asked = fmt.Sprintf("%s %s: %s", x.At.Format(time.DateTime), x.Request, x.Decision)
+				if x.Decision == "silence" {
+					asked += ", because " + x.Reason
+				}
+				if l.Note != "" {
+					asked += "; " + l.Note
 				}
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Host, cmp.Or(l.PortName, l.PortID), cmp.Or(l.NetworkName, l.NetworkID), l.MACAddress,
-				cmp.Or(l.Address, "-"), leaseTime(l), asked, request, answer, note)
+			t.row(l.Host, cmp.Or(l.PortName, l.PortID), cmp.Or(l.NetworkName, l.NetworkID), l.MACAddress, cmp.Or(l.Address, "-"), leaseTime(l), asked)
 		}
-		return t.Flush()
+		return t.write(w, columns)
 	})
 }
 

@@ -54,7 +54,7 @@ func (c *Plan) Run() error {
 		return err
 	}
 	a := Admin{JSON: c.JSON, out: c.out}
-	return a.print(plan, func(w io.Writer) error {
+	return a.print(&plan, func(w io.Writer) error {
 		printPlan(w, plan)
 		return nil
 	})

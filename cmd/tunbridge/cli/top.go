@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
@@ -25,20 +26,12 @@ type Top struct {
 
 // Help is shown below the flags.
 func (Top) Help() string {
-	return `A line for each host: packet-ins a second that the controller answers and drops, plans a second, changes in the last plan, how long it took to compile what is wanted and to have the last plan acknowledged. --json prints a line of JSON for each look.
+	return `A line for each host: packet-ins a second that the controller answers and drops, plans a second, changes in the last plan, how long it took to compile what is wanted and to have the last plan acknowledged. q ends it. While no controller answers it shows what was last seen, and tries again. Where there is no terminal it prints one look after the other; --json prints a line of JSON for each.
 
 Examples:
   tunbridge top --once
   tunbridge top --once --json`
 }
-
-// ANSI: to the top left, clear; clear the rest of the line; clear the rest of the screen.
-const (
-	ansiHome  = "\x1b[H"
-	ansiClear = "\x1b[2J"
-	ansiLine  = "\x1b[K\n"
-	ansiRest  = "\x1b[J"
-)
 
 // Load is a host between two looks.
 type Load struct {
@@ -55,7 +48,7 @@ type Load struct {
 	*inspect.Activity
 }
 
-// Run looks until Ctrl-C.
+// Run looks until q or Ctrl-C.
 func (c *Top) Run() error {
 	ctx, cancel := interruptible()
 	defer cancel()
@@ -66,36 +59,54 @@ func (c *Top) Run() error {
 	if c.Interval < 100*time.Millisecond {
 		return fmt.Errorf("--interval %s: want at least 100ms", c.Interval)
 	}
-	out := c.stdout()
-	if !c.Once && !c.JSON {
-		fmt.Fprint(out, ansiClear)
+	before, at, err := c.look(ctx, client)
+	if err != nil {
+		return err
 	}
-	before, at, err := looked(ctx, client)
-	for err == nil {
+	var on *screen
+	var resized <-chan os.Signal
+	if terminal, ok := isTerminal(c.stdout()); ok && !c.Once && !c.JSON {
+		on = openScreen(terminal, cancel)
+		defer on.close()
+		resized = on.resized
+		if err := on.draw("looking …"); err != nil {
+			return err
+		}
+	}
+	tick := time.NewTicker(c.Interval)
+	defer tick.Stop()
+	var list []Load
+	trouble := ""
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(c.Interval):
+		case <-resized:
+		case <-tick.C:
+			now, then, err := c.look(ctx, client)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil && on == nil:
+				return err
+			case err != nil:
+				trouble = fmt.Sprintf("No answer since %s: %s", at.Format(time.TimeOnly), Clean(err.Error()))
+			default:
+				list, before, at, trouble = loads(before, now, then.Sub(at).Seconds()), now, then, ""
+			}
 		}
-		var now map[string]inspect.Host
-		then := at
-		if now, at, err = looked(ctx, client); err != nil {
-			break
-		}
-		list := loads(before, now, at.Sub(then).Seconds())
-		if err := c.show(out, list, at); err != nil || c.Once {
+		if err := c.show(on, list, at, trouble); err != nil || c.Once {
 			return err
 		}
-		before = now
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
-func looked(ctx context.Context, client *inspect.Client) (map[string]inspect.Host, time.Time, error) {
+// look asks how all hosts are.
+func (c *Top) look(ctx context.Context, client *inspect.Client) (map[string]inspect.Host, time.Time, error) {
 	hosts, err := client.Hosts(ctx)
+	if !c.JSON {
+		cleanAll(reflect.ValueOf(&hosts), "")
+	}
 	all := make(map[string]inspect.Host, len(hosts))
 	for _, h := range hosts {
 		all[h.ID] = h
@@ -135,12 +146,33 @@ func loads(before, now map[string]inspect.Host, seconds float64) []Load {
 // troubled is 1 if there is something to say of the host.
 func (l *Load) troubled() int { return min(len(l.Note), 1) }
 
-func (c *Top) show(out io.Writer, list []Load, at time.Time) error {
+// show prints what is known, on a screen or, if that is nil, as lines.
+func (c *Top) show(on *screen, list []Load, at time.Time, trouble string) error {
 	if c.JSON {
-		return json.NewEncoder(out).Encode(list)
+		return json.NewEncoder(c.stdout()).Encode(list)
+	}
+	width, rows := columns, max(c.Rows, 1)
+	if on != nil {
+		var lines int
+		width, lines = on.size()
+		rows = max(min(rows, lines-4), 1) // beside the headings and a note
 	}
 	var text strings.Builder
-	w := &fit{w: &text}
+	if err := c.text(&text, list, at, width, rows, trouble); err != nil {
+		return err
+	}
+	if on != nil {
+		return on.draw(text.String())
+	}
+	_, err := io.WriteString(c.stdout(), text.String())
+	return err
+}
+
+// allColumns is how wide a terminal must be to hold all columns of hosts that are busy.
+const allColumns = 100
+
+func (c *Top) text(to io.Writer, list []Load, at time.Time, width, rows int, trouble string) error {
+	w := &fit{w: to, width: width}
 	up, punts, plans := 0, 0.0, 0.0
 	for i := range list {
 		if list[i].State == "ok" {
@@ -148,15 +180,22 @@ func (c *Top) show(out io.Writer, list []Load, at time.Time) error {
 		}
 		punts, plans = punts+list[i].Punts, plans+list[i].Plans
 	}
-	fmt.Fprintf(w, "%s  %d hosts, %d of them ok; %.0f packet-ins and %.1f plans a second\n\n", at.Format(time.TimeOnly), len(list), up, punts, plans)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "HOST\tSTATE\tVIFS\tFLOWS\tPACKET-INS/s\tDROPPED/s\tPLANS/s\tLAST PLAN\tCOMPILE\tACK\t")
-	shown := list[:min(len(list), max(c.Rows, 1))]
+	fmt.Fprintf(w, "%s  %d hosts, %d of them ok; %.0f packet-ins and %.1f plans a second\n", at.Format(time.TimeOnly), len(list), up, punts, plans)
+	fmt.Fprintln(w, trouble)
+	headings := []string{"HOST", "STATE", "VIFS", "FLOWS", "PKT-IN/s", "DROP/s", "PLAN/s", "ACK", "COMPILE", "LAST PLAN"}
+	if width < allColumns {
+		headings = headings[:8]
+	}
+	t := newTable(headings...)
+	t.right = true
+	rate := func(v float64) string { return fmt.Sprintf("%.1f", v) }
+	shown := list[:min(len(list), rows)]
 	for i := range shown {
 		l := &shown[i]
-		fmt.Fprintf(t, "%.20s\t%s\t%d/%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%s\t%s\t\n", l.Host, l.State, l.Wired, l.VIFs, l.Flows, l.Punts, l.Dropped, l.Plans, l.LastPlan, milliseconds(l.Compile), milliseconds(l.Acknowledge))
+		cells := []any{l.Host, l.State, fmt.Sprintf("%d/%d", l.Wired, l.VIFs), l.Flows, rate(l.Punts), rate(l.Dropped), rate(l.Plans), milliseconds(l.Acknowledge), milliseconds(l.Compile), l.LastPlan}
+		t.row(cells[:len(headings)]...)
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.write(w, width); err != nil {
 		return err
 	}
 	if more := len(list) - len(shown); more > 0 {
@@ -167,13 +206,5 @@ func (c *Top) show(out io.Writer, list []Load, at time.Time) error {
 			fmt.Fprintf(w, "%s: %s\n", l.Host, l.Note)
 		}
 	}
-	if err := w.flush(""); err != nil {
-		return err
-	}
-	if c.Once {
-		_, err := io.WriteString(out, text.String())
-		return err
-	}
-	_, err := io.WriteString(out, ansiHome+strings.ReplaceAll(text.String(), "\n", ansiLine)+ansiRest)
-	return err
+	return w.flush("")
 }

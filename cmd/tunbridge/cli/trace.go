@@ -49,7 +49,7 @@ func (c *Trace) Run() error {
 	if err != nil {
 		return err
 	}
-	err = c.print(t, func(w io.Writer) error {
+	err = c.print(&t, func(w io.Writer) error {
 		fmt.Fprintf(w, "%s\nfrom %s to %s\n", t.Verdict, t.From, t.To)
 		if t.Packet != "" {
 			fmt.Fprintf(w, "  %s\n", t.Packet)

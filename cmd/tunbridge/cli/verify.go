@@ -37,7 +37,7 @@ func (c *Verify) Run() error {
 	if err != nil {
 		return err
 	}
-	err = c.print(v, func(w io.Writer) error {
+	err = c.print(&v, func(w io.Writer) error {
 		c.text(w, &v)
 		return nil
 	})

@@ -2,15 +2,11 @@ package system
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/server4"
 
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
@@ -39,7 +35,6 @@ func TestProviderBridges(t *testing.T) {
 	w.singleNIC(single)
 	w.enrolHost(other, nil)
 	w.quiet(other.Name)
-	w.outsideDHCP(single)
 	w.mappings(single, other)
 }
 
@@ -97,51 +92,6 @@ func (w *layer2) singleNIC(h *testbed.Host) {
 	if got := strings.Join(strings.Fields(left), " "); got != "standalone [] [] {} {}" {
 		w.t.Errorf("fail_mode, controller, protocols, external_ids and other_config of br-ex: %s", got)
 	}
-}
-
-// outsideDHCP is a subnet whose DHCP is off: a server of the physical network serves its guests.
-func (w *layer2) outsideDHCP(h *testbed.Host) {
-	const server = "10.9.0.1"
-	n := w.network("vlan")
-	w.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": n.ID, "ip_version": 4, "cidr": "10.9.0.0/24", "enable_dhcp": false}}, nil)
-	machine, err := w.physnet.AddMachine("dhcp", int(n.VNI), netip.MustParsePrefix(server+"/24"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	g := w.unplugged(n, h, nil)
-	answer := func(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
-		kind := dhcpv4.MessageTypeOffer
-		if m.MessageType() == dhcpv4.MessageTypeRequest {
-			kind = dhcpv4.MessageTypeAck
-		}
-		reply, err := dhcpv4.NewReplyFromRequest(m, dhcpv4.WithMessageType(kind), dhcpv4.WithServerIP(net.ParseIP(server)), dhcpv4.WithYourIP(net.ParseIP(g.port.address())),
-			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(server))), dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithLeaseTime(3600))
-		if err == nil {
-			_, _ = conn.WriteTo(reply.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpv4.ClientPort})
-		}
-	}
-	var serving *server4.Server
-	if err := machine.Do(func() (err error) {
-		serving, err = server4.NewServer("eth0", nil, answer)
-		return err
-	}); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() { _ = serving.Serve() }()
-	defer serving.Close()
-	*w.made++
-	if g.VM, err = h.AddVM(fmt.Sprintf("vm%d", *w.made), g.port.vif()); err != nil {
-		w.t.Fatal(err)
-	}
-	w.become("ACTIVE", g.port)
-	lease, err := g.DHCP()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if lease.Prefix.String() != g.port.address()+"/24" || lease.Server.String() != server {
-		w.t.Errorf("the guest has %s from %s, want %s from %s", lease.Prefix, lease.Server, g.port.address(), server)
-	}
-	w.reaches(g, netip.MustParseAddr(server))
 }
 
 // mappings gives a host a bridge for the physical network, another one, and takes it away.

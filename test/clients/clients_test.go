@@ -1,16 +1,22 @@
 // Package clients runs the clients that operators use against the built program, with tokens of a real
 // Keystone: every command of `openstack` for what is served (commands.py), the calls of openstacksdk
 // (sdk.py), and gophercloud, on which Terraform stands (gophercloud_test.go). What was made or changed is
-// read back, and what comes is compared, not only that something comes.
+// read back, and what comes is compared, not only that something comes. Each fails if its client has something
+// that was not run, but for what belongs to extensions that are not advertised.
+//
+// Two hosts with a real Open vSwitch, in a zone each, are the agents. Scripts do there what an operator and a
+// hypervisor do (hosts.py).
 package clients
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,12 +24,17 @@ import (
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
-// cloud is the program and its Keystone.
+// cloud is the program, its Keystone and its hosts.
 type cloud struct {
 	keystone *keystone.Server
 	api      string // http://127.0.0.1:PORT
+	ovsdb    string // tcp:127.0.0.1:PORT, for hosts
 	acme     string // id of a project that is not admin's
+	hosts    []*testbed.CheapHost
 }
+
+// zones are the hosts' names, and the availability zones that they are in.
+var zones = map[string]string{"compute01": "north", "compute02": "south"}
 
 func start(t *testing.T) *cloud {
 	t.Helper()
@@ -37,17 +48,13 @@ func start(t *testing.T) *cloud {
 		l.Close()
 		free[i] = l.Addr().String()
 	}
-	c := &cloud{api: "http://" + free[0]}
+	c := &cloud{api: "http://" + free[0], ovsdb: "tcp:" + free[1]}
 	var err error
 	if c.keystone, err = keystone.Start(ctx, t.TempDir(), c.api); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.keystone.Stop)
-	for _, other := range []string{"compute", "volumev3"} { // the client wants to know where they are, whatever it is asked
-		if err := c.keystone.Offer(ctx, other, "http://127.0.0.1:1/"+other); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.offerOthers(t)
 	for name, id := range map[string]*string{"service": new(string), "acme": &c.acme} {
 		if *id, err = c.keystone.Project(ctx, name); err != nil {
 			t.Fatal(err)
@@ -74,7 +81,7 @@ func start(t *testing.T) *cloud {
 	}
 	t.Cleanup(func() { bed.Close() })
 	program, err := bed.Here().Start("controller", binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--api-listen", free[0],
-		"--ovsdb-listen", "tcp:"+free[1], "--openflow-listen", "tcp:"+free[2], "--metrics-listen", "", "--auth", "keystone",
+		"--ovsdb-listen", c.ovsdb, "--openflow-listen", "tcp:"+free[2], "--metrics-listen", "", "--auth", "keystone",
 		"--keystone-url", c.keystone.URL, "--keystone-username", "neutron", "--keystone-password-file", password,
 		"--flat-networks", "physnet1", "--vlan-ranges", "physnet1:100:199")
 	if err != nil {
@@ -90,7 +97,7 @@ func start(t *testing.T) *cloud {
 		answer, err := http.Get(c.api + "/")
 		if err == nil {
 			answer.Body.Close()
-			return c
+			break
 		}
 		select {
 		case <-program.Done():
@@ -101,6 +108,15 @@ func start(t *testing.T) *cloud {
 			t.Fatal(err)
 		}
 	}
+	if c.hosts, err = bed.AddCheapHosts(slices.Sorted(maps.Keys(zones))...); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range c.hosts { // all are on one loopback, where only one could have OVSDB's port for local clients
+		if err := h.Enroll(c.ovsdb, map[string]string{"tunbridge-availability-zone": zones[h.Name], "tunbridge-local-manager": "false"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
 }
 
 // TestClients runs one client after another on one cloud; each leaves it as it was.
@@ -117,7 +133,10 @@ func (c *cloud) python(t *testing.T, name string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/usr/bin/python3", "-W", "ignore", name)
-	cmd.Env = append(append(os.Environ(), c.keystone.Environment("admin", "admin")...), "ACME="+c.acme, "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(append(os.Environ(), c.keystone.Environment("admin", "admin")...), "ACME="+c.acme, "OVSDB="+c.ovsdb, "PYTHONDONTWRITEBYTECODE=1")
+	for _, h := range c.hosts {
+		cmd.Env = append(cmd.Env, "HOST_"+h.Name+"="+filepath.Join(h.Dir, "db.sock"))
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)

@@ -1,7 +1,9 @@
 """Every command of the openstack client for what is served, in one process: the client's own shell, a
-command at a time. What a command prints as JSON is compared, and read back by another."""
+command at a time. What a command prints as JSON is compared, and read back by another. At the end all
+commands are known: they were run, or belong to an extension that is not advertised."""
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
@@ -9,7 +11,10 @@ import sys
 
 from openstackclient import shell
 
+import hosts
+
 ACME = os.environ["ACME"]
+NOBODY = "00000000-0000-4000-8000-000000000000"
 ran = set()
 
 
@@ -53,6 +58,13 @@ def networks():
               provider__segmentation_id=123, shared=True, admin_state_up=False, port_security_enabled=False, project_id=ACME)
     assert lan["router:external"] is True
     run("network create", "lan2", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1", "--provider-segment", "123", fails="409")
+    run("network create", "lan2", "--external", "--default", fails="no network is made for projects that have none")
+    run("network create", "lan2", "--availability-zone-hint", "east", fails="AvailabilityZone east could not be found")
+    run("network create", "far", "--no-default", "--availability-zone-hint", "south", "--availability-zone-hint", "north")
+    has(run("network show", "far"), availability_zone_hints=["south", "north"], is_default=None)
+    run("network set", "far", "--no-default", "--dns-domain", "far.example.", "--disable-port-security", "--share")
+    has(run("network show", "far"), dns_domain="far.example.", port_security_enabled=False, shared=True)
+    run("network delete", "far")
     run("network set", "blue", "--name", "navy", "--description", "second", "--tag", "b", "--disable", "--mtu", "1300")
     has(run("network show", made["id"]), name="navy", description="second", tags=["a", "b"], admin_state_up=False, mtu=1300)
     run("network unset", "navy", "--tag", "a")
@@ -130,14 +142,15 @@ def ports():
     run("port set", "p", "--name", "port", "--fixed-ip", "subnet=four,ip-address=10.1.0.34", "--device", "d2", "--device-owner", "compute:az", "--enable", "--tag", "b",
         "--allowed-address", "ip-address=10.1.0.98", "--description", "second", "--dns-name", "machine", "--extra-dhcp-option", "name=12,value=x", "--binding-profile", "b=2", "--host", "compute01")
     got = has(run("port show", made["id"]), name="port", device_id="d2", device_owner="compute:az", admin_state_up=True, tags=["a", "b"], description="second", dns_name="machine",
-              binding_host_id="compute01", binding_profile={"a": "1", "b": "2"})
+              binding_host_id="compute01", binding_vif_type="ovs", binding_profile={"a": "1", "b": "2"})
     assert len(got["fixed_ips"]) >= 2 and len(got["allowed_address_pairs"]) == 2 and len(got["extra_dhcp_opts"]) == 2, got
     run("port unset", "port", "--fixed-ip", "subnet=four,ip-address=10.1.0.33", "--allowed-address", "ip-address=10.1.0.98,mac-address=02:00:00:00:00:07", "--binding-profile", "a", "--tag", "a")
     got = has(run("port show", "port"), tags=["b"], binding_profile={"b": "2"})
     assert [ip["ip_address"] for ip in got["fixed_ips"] if "." in ip["ip_address"]] == ["10.1.0.34"] and len(got["allowed_address_pairs"]) == 1, got
-    run("port set", "port", "--no-allowed-address", "--no-binding-profile", "--no-tag", "--no-security-group", "--disable-port-security", "--mac-address", "02:00:00:00:00:09")
+    run("port set", "port", "--mac-address", "02:00:00:00:00:09", fails="port is already bound")
     run("port unset", "port", "--host")
-    has(run("port show", "port"), allowed_address_pairs=[], binding_profile={}, tags=[], port_security_enabled=False, mac_address="02:00:00:00:00:09", binding_host_id="")
+    run("port set", "port", "--no-allowed-address", "--no-binding-profile", "--no-tag", "--no-security-group", "--disable-port-security", "--mac-address", "02:00:00:00:00:09")
+    has(run("port show", "port"), binding_vif_type="unbound", allowed_address_pairs=[], binding_profile={}, tags=[], port_security_enabled=False, mac_address="02:00:00:00:00:09", binding_host_id="")
     own = names(run("port list", "--network", "navy", "--fixed-ip", "ip-address=10.1.0.34"))
     assert own == ["port"], own
     for args in (["--mac-address", "02:00:00:00:00:09"], ["--name", "port"], ["--fixed-ip", "subnet=four,ip-address=10.1.0.34"], ["--fixed-ip", "ip-substring=0.34"]):
@@ -159,31 +172,125 @@ def rights():
     run("network rbac show", made["id"], fails="No RBACPolicy found")
 
 
-def quotas():  # `quota show` is not to be had without a Nova and a Cinder
+def quotas():
+    has(run("quota show", ACME), networks=100, subnets=100, ports=500, subnet_pools=-1, rbac_policies=10, project=ACME, cores=20, volumes=10)
     run("quota set", "--networks", "7", "--subnets", "8", "--ports", "9", "--subnetpools", "3", "--rbac-policies", "2", ACME)
     rows = [r for r in run("quota list", "--network") if r["Project ID"] == ACME]
     assert len(rows) == 1, rows
     has(rows[0], Networks=7, Subnets=8, Ports=9)
     limits = lambda: {r["Resource"]: r["Limit"] for r in run("quota list", "--network", "--detail", "--project", ACME)}
     has(limits(), networks=7, subnets=8, ports=9, subnet_pools=3, rbac_policies=2)
-    run("quota set", "--networks", "-1", ACME)
+    run("quota set", "--networks", "-1", "--force", ACME)
     has(limits(), networks=-1, subnets=8)
+    has(run("quota show", "acme"), networks=-1, subnets=8, ports=9, subnet_pools=3, rbac_policies=2, project=ACME, cores=20)
+    has(run("quota show", "acme", "--default"), networks=100, subnets=100, ports=500, subnet_pools=-1, rbac_policies=10)
+    used = {r["Resource"]: (r["In Use"], r["Limit"], r["Reserved"]) for r in run("quota list", "--network", "--detail", "--project", "admin")}
+    has(used, networks=(1, 100, 0), subnets=(2, 100, 0))
+    run("quota set", "--subnets", "1", "--check-limit", "admin", fails="Quota limit 1 for subnet must be greater than or equal to already used 2")
+    run("quota set", "--subnets", "2", "--check-limit", "admin")
+    run("subnet create", "over", "--network", "navy", "--subnet-range", "10.9.0.0/24", fails="Quota exceeded for resources: ['subnet']")
+    run("quota set", "--subnets", "100", "admin")
+    has(run("quota show"), subnets=100, project_name="admin")
+
+
+def agents():
+    both = lambda: {(r["Host"], r["Agent Type"]): r for r in run("network agent list")}
+    hosts.eventually("hosts that answer", lambda: [r["Alive"] for r in both().values()] == [True] * 4)
+    for (host, kind), row in both().items():
+        dhcp = kind == "DHCP agent"
+        zone, binary = (hosts.ZONES[host], "neutron-dhcp-agent") if dhcp else (None, "neutron-openvswitch-agent")
+        has(row, **{"Availability Zone": zone, "State": True, "Binary": binary})
+        got = has(run("network agent show", row["ID"]), id=row["ID"], host=host, agent_type=kind, binary=binary, availability_zone=zone, alive=True, admin_state_up=True, description=None)
+        assert got["last_heartbeat_at"] >= got["started_at"] >= got["created_at"], got
+        has(got["configuration"], **(dict(dhcp_driver="tunbridge", networks=0) if dhcp else dict(integration_bridge="br-int", tunnel_types=["vxlan", "gre", "geneve"], devices=0)))
+    dhcp, other, switch = (both()[of]["ID"] for of in (("compute01", "DHCP agent"), ("compute02", "DHCP agent"), ("compute02", "Open vSwitch agent")))
+    for args, want in ((["--agent-type", "dhcp"], {dhcp, other}), (["--agent-type", "dhcp", "--host", "compute01"], {dhcp}), (["--host", "compute02"], {other, switch}), (["--agent-type", "l3"], set())):
+        assert {r["ID"] for r in run("network agent list", *args)} == want, args
+
+    # DHCP is answered where the network has a port, whatever is said to agents.
+    guest = has(run("port create", "guest", "--network", "navy", "--host", "compute01"), binding_host_id="compute01", binding_vif_type="ovs", status="DOWN")["id"]
+    has(run("network show", "navy"), availability_zones=["north", "south"])
+
+    def scheduled():
+        assert names(run("network list", "--agent", dhcp)) == ["navy"] and run("network list", "--agent", other) == []
+        assert [(r["ID"], r["Host"], r["Alive"]) for r in run("network agent list", "--network", "navy")] == [(dhcp, "compute01", True)]
+        has(run("network agent show", dhcp)["configuration"], networks=1, subnets=2, ports=1)
+    scheduled()
+    run("network agent add network", "--dhcp", other, "navy")  # the client keeps to itself that it is refused
+    run("network agent remove network", "--dhcp", dhcp, "navy")
+    scheduled()
+    run("network agent add network", "--dhcp", NOBODY, "navy", fails=NOBODY)
+    run("network list", "--agent", switch, fails="is not a valid DHCP Agent")
+    hosts.plug("compute01", guest)
+    hosts.eventually("the guest's port is ACTIVE", lambda: run("port show", "guest")["status"] == "ACTIVE")
+    assert names(run("port list", "--host", "compute01")) == ["guest"] and names(run("port list", "--network", "navy", "--long")) == names(run("port list", "--network", "navy"))
+    hosts.unplug("compute01", guest)
+    hosts.eventually("the guest's port is DOWN", lambda: run("port show", "guest")["status"] == "DOWN")
+    run("port delete", "guest")
+    assert run("network list", "--agent", dhcp) == [] and run("network agent list", "--network", "navy") == []
+
+    zones = lambda: {r["Zone Name"]: r["Zone Status"] for r in run("availability zone list", "--network")}
+    assert zones() == {"north": "available", "south": "available"}, zones()
+    assert [r["Zone Resource"] for r in run("availability zone list", "--network", "--long")] == ["network", "network"]
+    run("network agent set", dhcp, "--disable", "--description", "rack 7")
+    has(run("network agent show", dhcp), admin_state_up=False, description="rack 7", alive=True)
+    assert zones() == {"north": "not available", "south": "available"}, zones()
+    run("network agent set", dhcp, "--enable", "--description", "")
+    assert zones()["north"] == "available"
+
+    run("network agent delete", switch, fails="1 of 1 network agents failed to delete")
+    hosts.leave("compute02")
+    hosts.eventually("compute02 is known to be away", lambda: not run("network agent show", switch)["alive"])
+    assert {k[0]: r["Alive"] for k, r in both().items()} == {"compute01": True, "compute02": False}
+    run("network agent delete", switch)
+    assert {k[0] for k in both()} == {"compute01"} and list(zones()) == ["north"]
+    run("network agent show", other, fails=other)
+    hosts.come("compute02")
+    hosts.eventually("compute02 is back", lambda: [r["Alive"] for r in both().values()] == [True] * 4)
+    assert both()["compute02", "Open vSwitch agent"]["ID"] == switch
+    for command in ("show", "delete", "set"):
+        run("network agent " + command, NOBODY, *(["--enable"] if command == "set" else []), fails=NOBODY if command != "delete" else "1 of 1")
 
 
 def rest():
-    assert run("network agent list") == [] and run("network agent list", "--agent-type", "open-vswitch") == []
-    for command in ("show", "delete", "set"):
-        run("network agent " + command, "00000000-0000-4000-8000-000000000000", *(["--enable"] if command == "set" else []), fails="")
-    zones = run("availability zone list", "--network")
-    assert zones == [] or "Zone Name" in zones[0], zones
     row = [r for r in run("ip availability list") if r["Network Name"] == "navy"]
     assert len(row) == 1 and row[0]["Total IPs"] > 0, row
+    assert [r["Network Name"] for r in run("ip availability list", "--ip-version", "6")] == ["navy"] and run("ip availability list", "--project", ACME) == []
     shown = has(run("ip availability show", "navy"), network_name="navy")
     assert {s["subnet_name"] for s in shown["subnet_ip_availability"]} == {"four", "v6"}, shown
     aliases = {r["Alias"] for r in run("extension list", "--network")}
-    assert aliases >= {"binding", "rbac-policies", "subnet_allocation", "standard-attr-tag", "quota_details", "provider"}, aliases
+    assert aliases >= {"binding", "rbac-policies", "subnet_allocation", "standard-attr-tag", "quota_details", "provider", "service-type"}, aliases
     has(run("extension show", "rbac-policies"), alias="rbac-policies")
-    run("network auto allocated topology create", fails="No default router:external network")
+    for args in [], ["--project", ACME], ["--check-resources"]:
+        run("network auto allocated topology create", *args, fails="No default router:external network")
+    run("network auto allocated topology delete")
+    assert run("network service provider list") == []
+
+
+# What is not run, because it belongs to extensions that are not advertised.
+OTHERS = {
+    "address group": "address-group", "address scope": "address-scope", "bgp": "bgp", "bgpvpn": "bgpvpn", "firewall group": "fwaas_v2", "floating ip": "router",
+    "local ip": "local_ip", "network agent add router": "l3_agent_scheduler", "network agent remove router": "l3_agent_scheduler", "network flavor": "flavors",
+    "network l3 conntrack helper": "l3-conntrack-helper", "network log": "logging", "network loggable resources": "logging", "network meter": "metering",
+    "network onboard subnets": "subnet_onboard", "network qos": "qos", "network segment": "segment", "network segment range": "network-segment-range", "network subport": "trunk",
+    "network trunk": "trunk", "router": "router", "security group": "security-group", "sfc": "sfc", "vpn": "vpnaas",
+}
+
+
+def complete():
+    aliases = {r["Alias"] for r in run("extension list", "--network")}
+    assert not aliases & set(OTHERS.values()), aliases & set(OTHERS.values())
+    known = {e.name.replace("_", " ") for group in ("openstack.network.v2", "openstack.neutronclient.v2") for e in importlib.metadata.entry_points(group=group)}
+    assert len(known) > 200, sorted(known)
+    known |= {"availability zone list", "extension list", "extension show", "quota list", "quota set", "quota show"}
+    others = {c for c in known if any(c.startswith(of + " ") or c == of for of in OTHERS)}
+    forgotten = known - others - ran
+    assert not forgotten, "never run: %s" % sorted(forgotten)
+    assert not others & ran, others & ran
+    needless = {of for of in OTHERS if not any(c.startswith(of) for c in others)}
+    assert not needless, needless
+    for command in "router list", "security group list", "floating ip list", "network qos policy list", "network segment list", "address scope list", "network trunk list":
+        run(command, fails="could not be found")
 
 
 def removal():
@@ -196,7 +303,7 @@ def removal():
 
 
 failed = False
-for part in networks, subnets, pools, ports, rights, quotas, rest, removal:
+for part in networks, subnets, pools, ports, rights, quotas, agents, rest, removal, complete:
     try:
         part()
     except Exception as e:

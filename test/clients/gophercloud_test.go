@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack/common/extensions"
-	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/agents"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/apiversions"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/attributestags"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/dns"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
@@ -58,23 +58,6 @@ type port struct {
 	dns.PortDNSExt
 }
 
-// vlan asks for a segment of physnet1 in the three attributes of a network, which a network of one segment
-// has; the library's provider.CreateOptsExt knows only the list of multi-provider.
-type vlan struct {
-	segment int
-	networks.CreateOptsBuilder
-}
-
-func (v vlan) ToNetworkCreateMap() (map[string]any, error) {
-	body, err := v.CreateOptsBuilder.ToNetworkCreateMap()
-	if err != nil {
-		return nil, err
-	}
-	attributes := body["network"].(map[string]any)
-	attributes["provider:network_type"], attributes["provider:physical_network"], attributes["provider:segmentation_id"] = "vlan", "physnet1", v.segment
-	return body, nil
-}
-
 func (c *cloud) gophercloud(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -91,7 +74,9 @@ func (c *cloud) gophercloud(t *testing.T) {
 	l.tags(navy, v4, guest)
 	l.rights(navy)
 	l.quotas()
+	l.agents(navy, c.hosts[1], c.ovsdb)
 	l.rest(navy, v4)
+	l.complete()
 	l.refused("delete a network with ports", http.StatusConflict, networks.Delete(ctx, l.ServiceClient, navy).ExtractErr())
 	l.need("delete port", ports.Delete(ctx, l.ServiceClient, guest).ExtractErr())
 	l.need("delete subnet", subnets.Delete(ctx, l.ServiceClient, v4).ExtractErr())
@@ -169,8 +154,27 @@ func (l *library) networks() string {
 	}
 
 	var lan network
-	l.need("create provider network", networks.Create(l.ctx, l.ServiceClient, external.CreateOptsExt{External: new(true), CreateOptsBuilder: vlan{123,
-		networks.CreateOpts{Name: "lan", Shared: new(true), AdminStateUp: new(bool), ProjectID: l.acme}}}).ExtractInto(&lan))
+	segment := provider.Segment{NetworkType: "vlan", PhysicalNetwork: "physnet1", SegmentationID: 122}
+	l.need("create provider network", networks.Create(l.ctx, l.ServiceClient, external.CreateOptsExt{External: new(bool), CreateOptsBuilder: provider.CreateOptsExt{Segments: []provider.Segment{segment},
+		CreateOptsBuilder: networks.CreateOpts{Name: "lan", Shared: new(true), AdminStateUp: new(bool), ProjectID: l.acme}}}).ExtractInto(&lan))
+	segment.SegmentationID = 123
+	l.need("renumber provider network", networks.Update(l.ctx, l.ServiceClient, lan.ID, external.UpdateOptsExt{External: new(true), UpdateOptsBuilder: provider.UpdateOptsExt{Segments: &[]provider.Segment{segment},
+		UpdateOptsBuilder: networks.UpdateOpts{}}}).ExtractInto(&lan))
+	other, overlay := segment, provider.Segment{NetworkType: "vxlan"} // of which the library sends 0 and ""
+	other.SegmentationID = 124
+	for _, c := range []struct {
+		status   int
+		segments []provider.Segment
+	}{{http.StatusBadRequest, []provider.Segment{other, overlay}}, {http.StatusConflict, []provider.Segment{segment}}} {
+		_, err := networks.Create(l.ctx, l.ServiceClient, provider.CreateOptsExt{Segments: c.segments, CreateOptsBuilder: networks.CreateOpts{Name: "none"}}).Extract()
+		l.refused("create a network of segments", c.status, err)
+	}
+	anywhere, err := networks.Create(l.ctx, l.ServiceClient, provider.CreateOptsExt{Segments: []provider.Segment{overlay}, CreateOptsBuilder: networks.CreateOpts{Name: "anywhere"}}).Extract()
+	l.need("create a network with a number that is chosen", err)
+	if chosen := l.network(anywhere.ID); chosen.NetworkType != "vxlan" || chosen.SegmentationID == "0" || chosen.SegmentationID == "" {
+		l.t.Fatalf("a number that is chosen: %+v", chosen)
+	}
+	l.need("delete it", networks.Delete(l.ctx, l.ServiceClient, anywhere.ID).ExtractErr())
 	got := l.network(lan.ID)
 	l.same("made provider network", got, lan)
 	l.same("provider", got.NetworkProviderExt, provider.NetworkProviderExt{NetworkType: "vlan", PhysicalNetwork: "physnet1", SegmentationID: "123"})
@@ -184,7 +188,7 @@ func (l *library) networks() string {
 	want.Name, want.Description, want.AdminStateUp, want.MTU, want.DNSDomain, want.PortSecurityEnabled = "navy", "", false, 1300, "", true
 	want.RevisionNumber, want.UpdatedAt = 2, got.UpdatedAt
 	l.same("updated network", got, want)
-	_, err := networks.Update(l.ctx, l.ServiceClient, made.ID, networks.UpdateOpts{Name: new("grey"), RevisionNumber: new(1)}).Extract()
+	_, err = networks.Update(l.ctx, l.ServiceClient, made.ID, networks.UpdateOpts{Name: new("grey"), RevisionNumber: new(1)}).Extract()
 	l.refused("update of an old revision", http.StatusPreconditionFailed, err)
 	_, err = networks.Update(l.ctx, l.ServiceClient, made.ID, networks.UpdateOpts{AdminStateUp: new(true), RevisionNumber: new(2)}).Extract()
 	l.need("update of this revision", err)
@@ -329,6 +333,11 @@ func (l *library) subnetPools() {
 	want.Name, want.Description, want.DefaultPrefixLen, want.IsDefault, want.DefaultQuota, want.Prefixes = "puddle", "", 27, true, 8192, []string{"10.64.0.0/15"}
 	want.RevisionNumber, want.UpdatedAt = made.RevisionNumber+1, got.UpdatedAt
 	l.same("updated subnet pool", *got, want)
+	l.need("add prefixes", subnetpools.AddPrefixes(l.ctx, l.ServiceClient, made.ID, subnetpools.PrefixesOpsOpts{Prefixes: []string{"10.80.0.0/16", "10.90.0.0/16"}}).Err)
+	l.need("remove prefixes", subnetpools.RemovePrefixes(l.ctx, l.ServiceClient, made.ID, subnetpools.PrefixesOpsOpts{Prefixes: []string{"10.80.0.0/16"}}).Err)
+	got, err = subnetpools.Get(l.ctx, l.ServiceClient, made.ID).Extract()
+	l.need("show subnet pool", err)
+	l.same("prefixes", got.Prefixes, []string{"10.64.0.0/15", "10.90.0.0/16"})
 	for _, c := range []struct {
 		opts subnetpools.ListOpts
 		want []string
@@ -412,6 +421,11 @@ func (l *library) rest(network, subnet string) {
 	l.same("IP availability of IPv4", list(l, networkipavailabilities.List(l.ServiceClient, networkipavailabilities.ListOpts{IPVersion: "4"}), networkipavailabilities.ExtractNetworkIPAvailabilities, name), []string{"navy"})
 	l.same("IP availability of acme", list(l, networkipavailabilities.List(l.ServiceClient, networkipavailabilities.ListOpts{ProjectID: l.acme}), networkipavailabilities.ExtractNetworkIPAvailabilities, name), []string{})
 
+	versions := list(l, apiversions.ListVersions(l.ServiceClient), apiversions.ExtractAPIVersions, func(v apiversions.APIVersion) string { return v.ID + " " + v.Status })
+	l.same("versions", versions, []string{"v2.0 CURRENT"})
+	resources := list(l, apiversions.ListVersionResources(l.ServiceClient, "v2.0"), apiversions.ExtractVersionResources, func(r apiversions.APIVersionResource) string { return r.Collection })
+	l.same("resources of v2.0", resources, []string{"networks", "ports", "subnetpools", "subnets"})
+
 	aliases := list(l, extensions.List(l.ServiceClient), extensions.ExtractExtensions, func(e extensions.Extension) string { return e.Alias })
 	for _, alias := range []string{"binding", "external-net", "net-mtu", "port-security", "provider", "rbac-policies", "standard-attr-tag"} {
 		if !slices.Contains(aliases, alias) {
@@ -421,11 +435,4 @@ func (l *library) rest(network, subnet string) {
 	one, err := extensions.Get(l.ctx, l.ServiceClient, "provider").Extract()
 	l.need("show extension", err)
 	l.same("extension", one.Alias, "provider")
-
-	l.same("agents", list(l, agents.List(l.ServiceClient, agents.ListOpts{Host: "nowhere"}), agents.ExtractAgents, func(a agents.Agent) string { return a.Host }), []string{})
-	_, err = agents.Get(l.ctx, l.ServiceClient, nobody).Extract()
-	l.refused("show no agent", http.StatusNotFound, err)
-	_, err = agents.Update(l.ctx, l.ServiceClient, nobody, agents.UpdateOpts{AdminStateUp: new(bool)}).Extract()
-	l.refused("update no agent", http.StatusNotFound, err)
-	l.refused("delete no agent", http.StatusNotFound, agents.Delete(l.ctx, l.ServiceClient, nobody).ExtractErr())
 }

@@ -62,6 +62,9 @@ func (c *Controller) Plan(ctx context.Context, before, after *store.Snapshot) (a
 	default:
 		p.Notes = append(p.Notes, "changes nothing on any host")
 	}
+	if slices.ContainsFunc(p.Objects, func(c inspect.Change) bool { return c.Sign == inspect.Added }) {
+		p.Notes = append(p.Notes, "IDs, and the addresses and segments that the request leaves open, are chosen anew when it is made")
+	}
 	return p, nil
 }
 

@@ -45,7 +45,7 @@ func (m MTUs) Largest(s model.Segment) int {
 func (m MTUs) fit(s model.Segment, wanted int) (int, error) {
 	largest := m.Largest(s)
 	if wanted > largest {
-		return 0, model.InvalidInput("Requested MTU is too big, maximum is %d", largest)
+		return 0, model.InvalidInput("mtu '%d': Requested MTU is too big, maximum is %d", wanted, largest)
 	}
 	if wanted == 0 {
 		return largest, nil

@@ -29,10 +29,10 @@ func TestMTU(t *testing.T) {
 				t.Errorf("%+v: %s: mtu %v, not %d", c.mtus, body, n["mtu"], c.want[i])
 			}
 			path := "/v2.0/networks/" + n["id"].(string)
-			tooBig := fmt.Sprintf("Invalid input for operation: Requested MTU is too big, maximum is %d.", c.want[i])
+			tooBig := fmt.Sprintf("Invalid input for operation: mtu '%d': Requested MTU is too big, maximum is %d.", c.want[i]+1, c.want[i])
 			b.refused("PUT", path, fmt.Sprintf(`{"network":{"mtu":%d}}`, c.want[i]+1), 400, "InvalidInput", tooBig)
 			b.refused("POST", "/v2.0/networks", fmt.Sprintf(`{"network":{"provider:network_type":"local","mtu":%d}}`, c.want[3]+1), 400, "InvalidInput",
-				fmt.Sprintf("Invalid input for operation: Requested MTU is too big, maximum is %d.", c.want[3]))
+				fmt.Sprintf("Invalid input for operation: mtu '%d': Requested MTU is too big, maximum is %d.", c.want[3]+1, c.want[3]))
 			b.must("PUT", path, `{"network":{"mtu":1000}}`, "network")
 			if n := b.must("PUT", path, `{"network":{"mtu":0}}`, "network"); fmt.Sprint(n["mtu"]) != fmt.Sprint(c.want[i]) {
 				t.Errorf("%s: mtu 0 is %v", body, n["mtu"])
@@ -76,7 +76,7 @@ func TestMTUStays(t *testing.T) {
 	if got := b.must("PUT", path, `{"network":{"name":"renamed"}}`, "network"); fmt.Sprint(got["mtu"]) != "8950" {
 		t.Errorf("after a change of the underlay: mtu %v", got["mtu"])
 	}
-	b.refused("PUT", path, `{"network":{"mtu":8950}}`, 400, "InvalidInput", "Invalid input for operation: Requested MTU is too big, maximum is 1450.")
+	b.refused("PUT", path, `{"network":{"mtu":8950}}`, 400, "InvalidInput", "Invalid input for operation: mtu '8950': Requested MTU is too big, maximum is 1450.")
 	if got := b.must("PUT", path, `{"network":{"mtu":0}}`, "network"); fmt.Sprint(got["mtu"]) != "1450" {
 		t.Errorf("mtu 0: %v", got["mtu"])
 	}

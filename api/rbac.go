@@ -74,9 +74,9 @@ func (p rbacPolicies) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUI
 	}
 	switch {
 	case row.ObjectType != model.Networks.Name:
-		return uuid.Nil, model.InvalidInput("'%s' is not a valid RBAC object type", model.Quote(row.ObjectType))
+		return uuid.Nil, model.InvalidInput("object_type: '%s' is not a valid RBAC object type", model.Quote(row.ObjectType))
 	case row.Action != model.AccessAsShared && row.Action != model.AccessAsExternal:
-		return uuid.Nil, model.InvalidInput("'%s' is not an action on a network: %s and %s are", model.Quote(row.Action), model.AccessAsShared, model.AccessAsExternal)
+		return uuid.Nil, model.InvalidInput("action: '%s' is not an action on a network: %s and %s are", model.Quote(row.Action), model.AccessAsShared, model.AccessAsExternal)
 	case row.TargetTenant == "":
 		return uuid.Nil, errNoTarget
 	}

@@ -186,11 +186,11 @@ func TestSubnetRules(t *testing.T) {
 	for _, c := range []struct {
 		more, message string
 	}{
-		{`"ip_version":4,"cidr":"0.0.0.0/0"`, "0 is not allowed as CIDR prefix length"},
-		{`"ip_version":4,"cidr":"224.0.0.0/24"`, "Multicast IP subnet is not supported if enable_dhcp is True"},
-		{`"ip_version":4,"cidr":"127.0.0.0/24"`, "Loopback IP subnet is not supported if enable_dhcp is True"},
+		{`"ip_version":4,"cidr":"0.0.0.0/0"`, "cidr '0.0.0.0/0': 0 is not allowed as CIDR prefix length"},
+		{`"ip_version":4,"cidr":"224.0.0.0/24"`, "cidr '224.0.0.0/24': Multicast IP subnet is not supported if enable_dhcp is True"},
+		{`"ip_version":4,"cidr":"127.0.0.0/24"`, "cidr '127.0.0.0/24': Loopback IP subnet is not supported if enable_dhcp is True"},
 		{`"ip_version":4,"cidr":"10.1.0.0/24","gateway_ip":"fd00::1"`, "gateway_ip 'fd00::1' does not match the ip_version '4'"},
-		{`"ip_version":4,"cidr":"10.1.0.0/24","gateway_ip":"10.1.0.255"`, "Gateway is not valid on subnet"},
+		{`"ip_version":4,"cidr":"10.1.0.0/24","gateway_ip":"10.1.0.255"`, "gateway_ip '10.1.0.255': Gateway is not valid on subnet"},
 		{`"ip_version":6,"cidr":"fd00::/64","dns_nameservers":["8.8.8.8"]`, "dns_nameserver '8.8.8.8' does not match the ip_version '6'"},
 		{`"ip_version":4,"cidr":"10.1.0.0/24","host_routes":[{"destination":"::/0","nexthop":"10.1.0.2"}]`, "destination '::/0' does not match the ip_version '4'"},
 		{`"ip_version":4,"cidr":"10.0.0.0/16"`, "Requested subnet with cidr: 10.0.0.0/16 for network: " + n + " overlaps with another subnet"},

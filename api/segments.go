@@ -128,7 +128,7 @@ func (s Segments) validate(asked model.Segment, numbered bool) error {
 
 func within(asked model.Segment, numbered bool, largest uint32) error {
 	if numbered && (asked.SegmentationID < 1 || asked.SegmentationID > largest) {
-		return model.InvalidInput("segmentation_id out of range (1 through %d)", largest)
+		return model.InvalidInput("segmentation_id %d out of range (1 through %d)", asked.SegmentationID, largest)
 	}
 	return nil
 }

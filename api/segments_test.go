@@ -113,15 +113,15 @@ func TestSegmentRefusals(t *testing.T) {
 		{"flat", "physnet1", "5", "segmentation_id prohibited for flat provider network"},
 		{"vlan", "physnet9", "5", "physical_network 'physnet9' unknown for VLAN provider network"},
 		{"vlan", "", "5", "segmentation_id requires physical_network for VLAN provider network"},
-		{"vlan", "physnet1", "0", "segmentation_id out of range (1 through 4094)"},
-		{"vlan", "physnet1", "4095", "segmentation_id out of range (1 through 4094)"},
+		{"vlan", "physnet1", "0", "segmentation_id 0 out of range (1 through 4094)"},
+		{"vlan", "physnet1", "4095", "segmentation_id 4095 out of range (1 through 4094)"},
 		{"vxlan", "physnet1", "5", "provider:physical_network specified for vxlan network"},
 		{"gre", "physnet1", "", "provider:physical_network specified for gre network"},
 		{"geneve", "physnet1", "", "provider:physical_network specified for geneve network"},
-		{"vxlan", "", "0", "segmentation_id out of range (1 through 16777215)"},
-		{"vxlan", "", "16777216", "segmentation_id out of range (1 through 16777215)"},
-		{"geneve", "", "16777216", "segmentation_id out of range (1 through 16777215)"},
-		{"gre", "", "0", "segmentation_id out of range (1 through 4294967295)"},
+		{"vxlan", "", "0", "segmentation_id 0 out of range (1 through 16777215)"},
+		{"vxlan", "", "16777216", "segmentation_id 16777216 out of range (1 through 16777215)"},
+		{"geneve", "", "16777216", "segmentation_id 16777216 out of range (1 through 16777215)"},
+		{"gre", "", "0", "segmentation_id 0 out of range (1 through 4294967295)"},
 	} {
 		b.refused("POST", "/v2.0/networks", segmentBody(c[0], c[1], c[2]), 400, "InvalidInput", "Invalid input for operation: "+c[3]+".")
 	}
@@ -163,7 +163,7 @@ func TestSegmentList(t *testing.T) {
 	b.refused("POST", "/v2.0/networks", post(`[{"provider:physical_network":"physnet1"}]`), 400, "InvalidInput", "Invalid input for operation: network_type required.")
 	b.refused("POST", "/v2.0/networks", post(`[{"provider:network_type":"vlan","provider:physical_network":"physnet1","provider:segmentation_id":7}]`), 409, "VlanIdInUse",
 		"Unable to create the network. The VLAN 7 on physical network physnet1 is in use.")
-	b.refused("POST", "/v2.0/networks", post(`[{"colour":"blue"}]`), 400, "HTTPBadRequest", "Unrecognized attribute(s) 'colour'")
+	b.refused("POST", "/v2.0/networks", post(`[{"colour":"blue"}]`), 400, "HTTPBadRequest", "Invalid input for segments. Reason: Unrecognized attribute(s) 'colour'.")
 	for segments, reason := range map[string]string{
 		`[{"provider:network_type":"vxlan"},{"provider:network_type":"vlan"}]`: "a network has one segment, not 2",
 		`{"provider:network_type":"vxlan"}`:                                    "is not a list",
@@ -313,8 +313,8 @@ func TestSegmentUpdate(t *testing.T) {
 	}
 	b.must("POST", "/v2.0/networks", segmentBody("vlan", "physnet1", "5"), "network") // it is free
 	b.refused("PUT", path, segmentBody("", "", "6"), 409, "VlanIdInUse", "Unable to create the network. The VLAN 6 on physical network physnet1 is in use.")
-	b.refused("PUT", path, segmentBody("", "", "4095"), 400, "InvalidInput", "Invalid input for operation: segmentation_id out of range (1 through 4094).")
-	b.refused("PUT", path, segmentBody("", "", "0"), 400, "InvalidInput", "Invalid input for operation: segmentation_id out of range (1 through 4094).")
+	b.refused("PUT", path, segmentBody("", "", "4095"), 400, "InvalidInput", "Invalid input for operation: segmentation_id 4095 out of range (1 through 4094).")
+	b.refused("PUT", path, segmentBody("", "", "0"), 400, "InvalidInput", "Invalid input for operation: segmentation_id 0 out of range (1 through 4094).")
 	fixed := "Invalid input for operation: Plugin does not support updating the following provider network attributes: provider:network_type, provider:physical_network."
 	b.refused("PUT", path, segmentBody("flat", "", ""), 400, "InvalidInput", fixed)
 	b.refused("PUT", path, segmentBody("", "physnet2", ""), 400, "InvalidInput", fixed)

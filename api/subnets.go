@@ -163,20 +163,20 @@ func checkSubnet(s *model.Subnet, checkDHCP bool) error {
 	bits, prefix := s.CIDR.Addr().BitLen(), s.CIDR.Bits()
 	switch {
 	case prefix == 0:
-		return model.InvalidInput("0 is not allowed as CIDR prefix length")
+		return model.InvalidInput("cidr '%s': 0 is not allowed as CIDR prefix length", s.CIDR)
 	case checkDHCP && prefix > bits-2:
-		return model.InvalidInput("Subnet has a prefix length that is incompatible with DHCP service enabled")
+		return model.InvalidInput("cidr '%s': Subnet has a prefix length that is incompatible with DHCP service enabled", s.CIDR)
 	case checkDHCP && s.CIDR.Addr().IsMulticast():
-		return model.InvalidInput("Multicast IP subnet is not supported if enable_dhcp is True")
+		return model.InvalidInput("cidr '%s': Multicast IP subnet is not supported if enable_dhcp is True", s.CIDR)
 	case checkDHCP && s.CIDR.Addr().IsLoopback():
-		return model.InvalidInput("Loopback IP subnet is not supported if enable_dhcp is True")
+		return model.InvalidInput("cidr '%s': Loopback IP subnet is not supported if enable_dhcp is True", s.CIDR)
 	}
 	if s.GatewayIP.IsValid() {
 		if err := checkFamily(s, "gateway_ip", s.GatewayIP, s.GatewayIP); err != nil {
 			return err
 		}
 		if s.IPVersion == 4 && prefix < bits-1 && (s.GatewayIP == s.CIDR.Addr() || s.GatewayIP == last(s.CIDR)) {
-			return model.InvalidInput("Gateway is not valid on subnet")
+			return model.InvalidInput("gateway_ip '%s': Gateway is not valid on subnet", s.GatewayIP)
 		}
 	}
 	for _, a := range s.DNSNameservers {
@@ -206,9 +206,9 @@ func checkIPv6Modes(s *model.Subnet) error {
 	ra, address := s.IPv6RAMode, s.IPv6AddressMode
 	switch {
 	case s.IPVersion == 4 && ra != "":
-		return model.InvalidInput("ipv6_ra_mode is not valid when ip_version is 4")
+		return model.InvalidInput("ipv6_ra_mode '%s' is not valid when ip_version is 4", ra)
 	case s.IPVersion == 4 && address != "":
-		return model.InvalidInput("ipv6_address_mode is not valid when ip_version is 4")
+		return model.InvalidInput("ipv6_address_mode '%s' is not valid when ip_version is 4", address)
 	case !s.EnableDHCP && (ra != "" || address != ""):
 		return model.InvalidInput("ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False")
 	case ra != "" && address != "" && ra != address:

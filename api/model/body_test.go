@@ -50,17 +50,17 @@ func TestInvalidBodies(t *testing.T) {
 		{Networks, Create, `{"network":{"name":7}}`, "Invalid input for name. Reason: '7' is not a valid string."},
 		{Networks, Create, `{"network":{"name":null}}`, "Invalid input for name. Reason: 'None' is not a valid string."},
 		{Networks, Create, `{"network":{"name":"` + long + `"}}`, "Invalid input for name. Reason: '" + long + "' exceeds maximum length of 255."},
-		{Networks, Create, `{"network":{"admin_state_up":"perhaps"}}`, "Invalid input for operation: 'perhaps' cannot be converted to boolean."},
+		{Networks, Create, `{"network":{"admin_state_up":"perhaps"}}`, "Invalid input for operation: admin_state_up: 'perhaps' cannot be converted to boolean."},
 		{Networks, Create, `{"network":{"mtu":-1}}`, "Invalid input for mtu. Reason: '-1' should be non-negative."},
-		{Networks, Create, `{"network":{"mtu":1.5}}`, "Invalid input for operation: '1.5' is not an integer."},
+		{Networks, Create, `{"network":{"mtu":1.5}}`, "Invalid input for operation: mtu: '1.5' is not an integer."},
 		{Networks, Create, `{"network":{"dns_domain":"a"}}`, "Invalid input for dns_domain. Reason: 'a' is not a FQDN."},
 		{Networks, Create, `{"network":{"provider:segmentation_id":4294967296}}`, "Invalid input for provider:segmentation_id. Reason: '4294967296' is too large."},
 		{Networks, Create, `{"network":{"provider:segmentation_id":-1}}`, "Invalid input for provider:segmentation_id. Reason: '-1' should be non-negative."},
 		{Subnets, Create, `{"subnet":{` + net + `,"cidr":"10.0.0.0/8"}}`, "Failed to parse request. Required attribute 'ip_version' not specified"},
 		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":5}}`, "Invalid input for ip_version. Reason: 5 is not in valid_values."},
 		{Subnets, Create, `{"subnet":{"network_id":"nope","ip_version":4}}`, "Invalid input for network_id. Reason: 'nope' is not a valid UUID."},
-		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"cidr":"banana"}}`, "Invalid input for operation: banana is not in a CIDR format."},
-		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"cidr":"::ffff:10.0.0.0/120"}}`, "Invalid input for operation: ::ffff:10.0.0.0/120 is not in a CIDR format."},
+		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"cidr":"banana"}}`, "Invalid input for operation: cidr: banana is not in a CIDR format."},
+		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"cidr":"::ffff:10.0.0.0/120"}}`, "Invalid input for operation: cidr: ::ffff:10.0.0.0/120 is not in a CIDR format."},
 		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"dns_nameservers":["nope"]}}`, "Invalid input for dns_nameservers. Reason: 'nope' is not a valid nameserver. 'nope' is not a valid IP address."},
 		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"host_routes":[{"destination":"x","nexthop":"10.80.0.2"}]}}`, "Invalid input for host_routes. Reason: 'x' is not a valid CIDR."},
 		{Subnets, Create, `{"subnet":{` + net + `,"ip_version":4,"allocation_pools":7}}`, "Invalid input for allocation_pools. Reason: Invalid data format for IP pool: '7'."},
@@ -73,7 +73,7 @@ func TestInvalidBodies(t *testing.T) {
 		{Ports, Create, `{"port":{` + net + `,"fixed_ips":[{"ip_address":"10.0.0.1"},{"ip_address":"10.0.0.1"}]}}`, "Invalid input for fixed_ips. Reason: Duplicate IP address '10.0.0.1'."},
 		{Ports, Create, `{"port":{` + net + `,"fixed_ips":null}}`, "Invalid input for fixed_ips. Reason: Invalid data format for fixed IP: 'None'."},
 		{Ports, Create, `{"port":{` + net + `,"fixed_ips":[{}]}}`, "Invalid input for fixed_ips. Reason: Invalid data format for fixed IP: '{}'."},
-		{Ports, Create, `{"port":{` + net + `,"allowed_address_pairs":[{"ip_address":"zz"}]}}`, "'zz' is not a valid IP address"},
+		{Ports, Create, `{"port":{` + net + `,"allowed_address_pairs":[{"ip_address":"zz"}]}}`, "Invalid input for allowed_address_pairs. Reason: 'zz' is not a valid IP address."},
 		{Ports, Create, `{"port":{` + net + `,"allowed_address_pairs":[{"ip_address":"10.0.0.1"},{"ip_address":"10.0.0.1"}]}}`, "Request contains duplicate address pair: mac_address None ip_address 10.0.0.1."},
 		{Ports, Create, `{"port":{` + net + `,"binding:vnic_type":"odd"}}`, "Invalid input for binding:vnic_type. Reason: odd is not in valid_values."},
 		{Ports, Create, `{"port":{` + net + `,"binding:profile":[]}}`, "Invalid input for binding:profile. Reason: '[]' is not a dictionary."},
@@ -90,6 +90,48 @@ func TestInvalidBodies(t *testing.T) {
 		if invalid.Message != c.message {
 			t.Errorf("%s %.120s:\n%s, not\n%s", c.op, c.body, invalid.Message, c.message)
 		}
+	}
+}
+
+// TestEveryRefusalNames the attribute and its value, of which Neutron leaves out one or both at times.
+func TestEveryRefusalNames(t *testing.T) {
+	serving := map[string]string{"uuid": `"12d63079-fddf-421d-ac8c-ae934ced5c99"`, "integer": "4", "cidrs": "[]", "string": `"x"`} // by kind
+	refused := 0
+	for _, s := range append(Schemas(), Bindings) {
+		for _, op := range []Operation{Create, Update} {
+			for _, a := range s.Attributes {
+				if op == Create && !a.Post || op == Update && !a.Put {
+					continue
+				}
+				object := map[string]json.RawMessage{}
+				for _, other := range s.Attributes {
+					if op == Create && other.Required {
+						object[other.Name] = json.RawMessage(serving[other.Kind])
+					}
+				}
+				for value, named := range map[string]string{
+					`null`: "None", `true`: "True", `"odd one"`: "odd one", `""`: "", `-7.5`: "-7.5", `1e400`: "1e400", `99999999999999999999`: "99999999999999999999",
+					`{"odd":1}`: "odd", `["odd one"]`: "odd one", `[null]`: "None", `[{"odd":1}]`: "odd", `[[7]]`: "7", `"` + strings.Repeat("x", 10000) + `"`: strings.Repeat("x", 1000),
+				} {
+					object[a.Name] = json.RawMessage(value)
+					body, err := json.Marshal(map[string]any{s.Name: object})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err = decode(s, op, string(body)); err == nil {
+						continue
+					}
+					refused++
+					var invalid *Invalid
+					if !errors.As(err, &invalid) || !strings.Contains(invalid.Message, a.Name) || !strings.Contains(invalid.Message, named) {
+						t.Errorf("%s %s, %s: %.100s: %.300s", op, s.Name, a.Name, value, err)
+					}
+				}
+			}
+		}
+	}
+	if refused < 500 {
+		t.Errorf("only %d values were refused", refused)
 	}
 }
 

@@ -171,7 +171,7 @@ func (s *Schema) Decode(op Operation, o Object) (*Input, error) {
 		var invalid *Invalid
 		switch {
 		case errors.As(err, &invalid):
-			return nil, invalid
+			return nil, invalid.of(a.Name)
 		case err != nil:
 			return nil, BadRequest("Invalid input for %s. Reason: %s.", a.Name, err)
 		}

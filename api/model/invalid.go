@@ -17,9 +17,20 @@ func BadRequest(format string, args ...any) *Invalid {
 	return &Invalid{"HTTPBadRequest", fmt.Sprintf(format, args...)}
 }
 
+// introduction begins the message of what cannot be used.
+const introduction = "Invalid input for operation: "
+
 // InvalidInput is a value that cannot be used. The message gets Neutron's introduction and a full stop.
 func InvalidInput(format string, args ...any) *Invalid {
-	return &Invalid{"InvalidInput", "Invalid input for operation: " + fmt.Sprintf(format, args...) + "."}
+	return &Invalid{"InvalidInput", introduction + fmt.Sprintf(format, args...) + "."}
+}
+
+// of is the same with the name of the attribute that has the value, which Neutron leaves out.
+func (e *Invalid) of(attribute string) *Invalid {
+	if reason, ok := strings.CutPrefix(e.Message, introduction); ok && !strings.Contains(reason, attribute) {
+		return &Invalid{e.Type, introduction + attribute + ": " + reason}
+	}
+	return e
 }
 
 // because is why a value is not of its kind, in Neutron's words, which Decode puts into a sentence.

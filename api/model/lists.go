@@ -50,7 +50,7 @@ func object(v any, what string, keys ...string) (map[string]any, error) {
 	}
 	if unknown != nil {
 		slices.Sort(unknown)
-		return nil, BadRequest("Unrecognized attribute(s) '%s'", Quote(strings.Join(unknown, ", ")))
+		return nil, because("Unrecognized attribute(s) '%s'", Quote(strings.Join(unknown, ", ")))
 	}
 	return o, nil
 }
@@ -278,7 +278,7 @@ func filterFixedIPs(values []string) (func([]FixedIP) bool, error) {
 func readAddressPairs(_ *Attribute, v any) ([]AddressPair, error) {
 	list, ok := v.([]any)
 	if !ok {
-		return nil, BadRequest("Allowed address pairs must be a list.")
+		return nil, because("Invalid data format for allowed address pairs: '%s'", Quote(v))
 	}
 	if len(list) > maxAddressPairs {
 		return nil, &Invalid{"AllowedAddressPairExhausted", fmt.Sprintf(
@@ -295,11 +295,11 @@ func readAddressPairs(_ *Attribute, v any) ([]AddressPair, error) {
 		}
 		var p AddressPair
 		if p.IPAddress, ok = readPrefix(o["ip_address"]); !ok {
-			return nil, BadRequest("'%s' is not a valid IP address", Quote(o["ip_address"]))
+			return nil, because("'%s' is not a valid IP address", Quote(o["ip_address"]))
 		}
 		if mac := o["mac_address"]; mac != nil {
 			if p.MACAddress, err = readMAC(nil, mac); err != nil {
-				return nil, BadRequest("%s", err)
+				return nil, err
 			}
 		}
 		if slices.Contains(out, p) {
@@ -395,7 +395,7 @@ func readProfile(_ *Attribute, v any) (json.RawMessage, error) {
 	text := appendJSON(nil, v)
 	switch {
 	case len(text) > maxProfileBytes:
-		return nil, InvalidInput("binding:profile value too large")
+		return nil, InvalidInput("binding:profile value too large: %d bytes, maximum is %d", len(text), maxProfileBytes)
 	case string(text) == "{}":
 		return nil, nil
 	}

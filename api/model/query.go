@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +39,11 @@ func (s *Schema) Filter(keys []string, values map[string][]string, privileged bo
 			f.nothing = true
 		default:
 			match, err := a.kind.match(values[key])
-			if err != nil {
+			var invalid *Invalid
+			switch {
+			case errors.As(err, &invalid):
+				return nil, invalid.of(key)
+			case err != nil:
 				return nil, err
 			}
 			f.conditions = append(f.conditions, func(view any) bool { return match(a.of(s.value(view))) })

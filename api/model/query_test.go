@@ -93,10 +93,10 @@ func TestFilter(t *testing.T) {
 	for query, message := range map[string]string{
 		"nonesuch=1":               "['nonesuch'] is invalid attribute for filtering",
 		"allowed_address_pairs=1":  "['allowed_address_pairs'] is invalid attribute for filtering",
-		"admin_state_up=perhaps":   "Invalid input for operation: 'perhaps' cannot be converted to boolean.",
-		"fixed_ips=10.0.0.3":       "Invalid input for operation: '10.0.0.3' is not of the form <key>=[value].",
+		"admin_state_up=perhaps":   "Invalid input for operation: admin_state_up: 'perhaps' cannot be converted to boolean.",
+		"fixed_ips=10.0.0.3":       "Invalid input for operation: fixed_ips: '10.0.0.3' is not of the form <key>=[value].",
 		"changed_since=yesterday":  "Invalid input for operation: changed_since: yesterday is not a valid time.",
-		"revision_number=infinite": "Invalid input for operation: 'infinite' is not an integer.",
+		"revision_number=infinite": "Invalid input for operation: revision_number: 'infinite' is not an integer.",
 	} {
 		key, value, _ := strings.Cut(query, "=")
 		if _, err := Ports.Filter([]string{key}, map[string][]string{key: {value}}, true); err == nil || err.Error() != message {

@@ -146,8 +146,8 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 	}
 	if asked == "" && to == nil || to != nil && to.DeviceOwner == model.OwnerDHCP {
 		for _, e := range result.Ends {
-			if e.Kind == eval.Punted {
-				op := flows.Op(e.Packet.Get(flows.RegOp.Field).Uint())
+			op := flows.Op(e.Packet.Get(flows.RegOp.Field).Uint())
+			if e.Kind == eval.Punted && op != 0 && op != flows.OpAnnounced { // of others it is shown a copy
 				return true, fmt.Sprintf("arrives at the controller, from host %s: it answers (%s)", e.Host.Name, op)
 			}
 		}

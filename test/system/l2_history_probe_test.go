@@ -54,7 +54,14 @@ func (p *member) maySend(mac net.HardwareAddr) bool {
 	if !p.safe || p.pair == nil {
 		return !p.safe
 	}
-	return slices.Equal(mac, p.mac()) || p.pair["mac_address"] == mac.String()
+	return p.pair.ip.Contains(sharedIP) && (slices.Equal(mac, p.mac()) || slices.Equal(mac, p.pair.mac))
+}
+
+// contested says whether another port may have the guest's address: then everybody is asked who has it.
+func (c *changing) contested(p *member) bool {
+	return slices.ContainsFunc(c.members, func(o *member) bool {
+		return o != p && o.network == p.network && o.pair != nil && o.pair.ip == single(p.address())
+	})
 }
 
 // reaches says whether a guest's frames for another come to it.
@@ -95,9 +102,12 @@ func (c *changing) toOne(from, to *member) (list []*probe) {
 	// Who has the address? The switch knows; where the guest cannot be reached, it may not.
 	ask := func(what string, frame []byte, ip netip.Addr) {
 		x := &probe{what: what + " for " + to.Name, from: from, frame: frame, query: inspect.TraceQuery{Destination: ip.String(), Protocol: "arp"}}
-		if from.reaches(to) {
+		switch {
+		case from.reaches(to) && ip.Is4() && c.contested(to):
+			x.must, x.may = []string{to.Name}, append(c.group(from, false), from.Name)
+		case from.reaches(to):
 			x.must, x.may = []string{from.Name}, []string{from.Name}
-		} else if from.wired() {
+		case from.wired():
 			x.may = append(c.group(from, false), from.Name)
 		}
 		list = append(list, x)
@@ -225,6 +235,36 @@ func (c *changing) judge() {
 	})
 	time.Sleep(50 * time.Millisecond) // for those that must not come
 	c.strictly(fresh)
+}
+
+// captured does something while frames of the port are captured.
+func (c *changing) captured(p *member, do func()) {
+	c.t.Helper()
+	c.did("capture %s", p.Name)
+	ctx, cancel := context.WithCancel(context.Background())
+	taps, done := make(chan bool, 1), make(chan error, 1)
+	go func() {
+		done <- c.admin.Capture(ctx, inspect.CaptureRequest{What: p.port.ID, Seconds: 600}, func(f *inspect.Frame) error {
+			if len(f.Bytes) == 0 {
+				select {
+				case taps <- true:
+				default:
+				}
+			}
+			return nil
+		})
+	}()
+	select {
+	case <-taps:
+	case err := <-done:
+		c.t.Fatalf("capture of %s: %v", p.Name, err)
+	}
+	do()
+	cancel()
+	if err := <-done; err != nil && ctx.Err() == nil {
+		c.t.Fatalf("capture of %s: %v", p.Name, err)
+	}
+	c.did("end of the capture")
 }
 
 // trace has the packets followed that are to be.

@@ -107,10 +107,38 @@ func (c *Controller) lookup(ctx context.Context, snap *store.Snapshot, what stri
 	if len(f.objects) == 0 {
 		return nil, fmt.Errorf("%q: %w", what, errUnknownObject)
 	}
+	f.sort()
+	return f.objects, nil
+}
+
+func (f *finding) sort() {
 	slices.SortFunc(f.objects, func(a, b inspect.Object) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
-	return f.objects, nil
+}
+
+// mostNames is how many objects of a kind are offered to one who types.
+const mostNames = 200
+
+// names lists ports, networks and hosts whose name or ID begins like that.
+func (c *Controller) names(begins string) []inspect.Object {
+	f := &finding{snap: c.o.Store.Snapshot(), objects: []inspect.Object{}}
+	some := func() func(name, id string) bool {
+		left := mostNames
+		return func(name, id string) bool {
+			if left == 0 || !strings.HasPrefix(name, begins) && !strings.HasPrefix(id, begins) {
+				return false
+			}
+			left--
+			return true
+		}
+	}
+	ports, networks, hosts := some(), some(), some()
+	f.hosts(func(h *model.Host) bool { return hosts(h.Hostname, h.ID) })
+	f.networks(func(n *model.Network) bool { return networks(n.Name, n.ID.String()) })
+	f.ports(func(p *model.Port) bool { return p.DeviceOwner != model.OwnerDHCP && ports(p.Name, p.ID.String()) })
+	f.sort()
+	return f.objects
 }
 
 // one finds the one object that what means. Of a kind, unless that is "", it is the object itself, or the

@@ -44,6 +44,9 @@ func (c *Controller) Inspect() http.Handler {
 	answer(mux, "GET /v1/find/{what}", func(ctx context.Context, r *http.Request) ([]inspect.Object, error) {
 		return c.lookup(ctx, c.o.Store.Snapshot(), r.PathValue("what"))
 	})
+	answer(mux, "GET /v1/names", func(_ context.Context, r *http.Request) ([]inspect.Object, error) {
+		return c.names(r.URL.Query().Get("begins")), nil
+	})
 	for _, pattern := range []string{"GET /v1/leases", "GET /v1/leases/{port}"} {
 		answer(mux, pattern, func(ctx context.Context, r *http.Request) ([]inspect.Lease, error) {
 			return c.inspectLeases(ctx, r.PathValue("port"))

@@ -32,6 +32,7 @@ type program struct {
 	Top        cli.Top        `cmd:"" help:"Show hosts live: packet-ins, plans and how long they take."`
 	Policy     policy         `cmd:"" help:"Print who may do what through the API: every action with its rule."`
 	Completion cli.Completion `cmd:"" help:"Print the script that makes bash, zsh or fish complete commands, flags and hosts."`
+	Complete   cli.Complete   `cmd:"" hidden:"" help:"Print what may stand in place of the last word: the scripts of completion ask it."`
 	Version    versionFlag    `help:"Print the version and exit."`
 }
 

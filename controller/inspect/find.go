@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"net/url"
 )
 
 // The kinds of an Object.
@@ -41,6 +42,12 @@ func Called(name string) string {
 		}
 	}
 	return name
+}
+
+// Names lists ports, networks and hosts whose name or ID begins like that, by kind and name: what one who types may
+// mean. There are 200 of a kind at most.
+func (c *Client) Names(ctx context.Context, begins string) ([]Object, error) {
+	return ask[[]Object](ctx, c, url.Values{"begins": {begins}}, "names")
 }
 
 // Find lists every object that what may mean: an ID, the beginning of one (4 digits or more), a name, a

@@ -8,6 +8,7 @@
 //	GET /v1/hosts/HOST/flows    []Flow, read from the switch now
 //	GET /v1/hosts/HOST/diff     Diff, installed against wanted
 //	GET /v1/find/WHAT           []Object, that an ID, name, address, cookie … may mean
+//	GET /v1/names?begins=       []Object, of which that is the beginning of the name or ID
 //	GET /v1/verify              Verification of the store and of all hosts
 //	GET /v1/verify/HOST         Verification of one host
 //	POST /v1/captures           CaptureRequest; a stream of Frames

@@ -97,28 +97,6 @@ func TestExamplesOfHelp(t *testing.T) {
 			t.Errorf("%s: %q, error %v", line, text, err)
 		}
 	}
-
-	// A shell completes commands, flags, values and hosts.
-	for words, want := range map[string]string{
-		"tunbridge fl":                 "flows",
-		"tunbridge flows --st":         "--stale",
-		"tunbridge flows comp":         "compute01",
-		"tunbridge serve --auth key":   "keystone",
-		"tunbridge completion f":       "fish",
-		"tunbridge trace a b --proto ": "icmp tcp udp arp",
-	} {
-		script := "source <(tunbridge completion bash); COMP_WORDS=(" + words + ")"
-		if strings.HasSuffix(words, " ") {
-			script += "; COMP_WORDS+=('')"
-		}
-		script += `; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tunbridge; echo "${COMPREPLY[@]}"`
-		if text, err := typed("bash -c '" + strings.ReplaceAll(script, "'", `'\''`) + "'"); err != nil || strings.TrimSpace(text) != want {
-			t.Errorf("%s is completed by %q, error %v, expected %s", words, text, err, want)
-		}
-	}
-	if text, err := typed("tunbridge completion fish"); err != nil || !strings.Contains(text, "'__fish_seen_subcommand_from flows' -l stale -d ") {
-		t.Errorf("fish: error %v\n%s", err, text)
-	}
 }
 
 // top counts what VIFs ask the controller.

@@ -21,7 +21,7 @@ import (
 // Capture copies frames of a port or a host into a file or to the terminal.
 type Capture struct {
 	Admin
-	What  string        `arg:"" help:"A port (ID, name, address, HOST:OFPORT …) or a host."`
+	What  string        `arg:"" offer:"<port>,<host>" help:"A port (ID, name, address, HOST:OFPORT …) or a host."`
 	Write string        `short:"w" help:"Write pcapng to this file; - is the standard output. Default: a line for each frame." placeholder:"FILE"`
 	For   time.Duration `help:"End after this time, 10m at most." default:"60s"`
 	Count int           `short:"c" help:"End after so many frames; 0 is any number." placeholder:"N"`

@@ -8,7 +8,7 @@ import (
 // Diff compares installed with wanted.
 type Diff struct {
 	Admin
-	Host string `arg:"" help:"Hostname or system-id."`
+	Host string `arg:"" offer:"<host>" help:"Hostname or system-id."`
 }
 
 // Help is shown below the flags.

@@ -14,7 +14,7 @@ import (
 // Explain tells the story of an object, and what is wrong with it.
 type Explain struct {
 	Admin
-	What  []string `arg:"" help:"What is asked about, after port, network, host, flow, dhcp or metadata where that is not clear: an ID or its beginning, a name, a device_id, a MAC or IP address, a cookie (0x…), HOST:OFPORT."`
+	What  []string `arg:"" offer:"port,network,host,flow,dhcp,metadata,<port>,<network>,<host>" help:"What is asked about, after port, network, host, flow, dhcp or metadata where that is not clear: an ID or its beginning, a name, a device_id, a MAC or IP address, a cookie (0x…), HOST:OFPORT."`
 	Bytes bool     `help:"Of dhcp and metadata: print the last request and answer, decoded and, of dhcp, as bytes, and what would be offered now."`
 }
 

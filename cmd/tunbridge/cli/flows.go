@@ -14,14 +14,14 @@ import (
 // Flows lists flows: those that a host has now, or those of a saved dump.
 type Flows struct {
 	Admin
-	Host    string `arg:"" optional:"" help:"Hostname or system-id."`
+	Host    string `arg:"" optional:"" offer:"<host>" help:"Hostname or system-id."`
 	From    string `help:"Read this file, which ovs-ofctl dump-flows printed, and ask nobody; - is the standard input." placeholder:"FILE"`
-	Bridge  string `help:"Only flows of this bridge, br-int or br-tun. With --from, the bridge that was dumped; default is the one that fits." placeholder:"BRIDGE"`
+	Bridge  string `offer:"br-int,br-tun" help:"Only flows of this bridge, br-int or br-tun. With --from, the bridge that was dumped; default is the one that fits." placeholder:"BRIDGE"`
 	Table   string `help:"Only flows of the tables with this name or number." placeholder:"TABLE"`
-	Port    string `help:"Only flows that this port wants: ID, name, address, HOST:OFPORT …" placeholder:"PORT"`
-	Network string `help:"Only flows that this network or its ports want: ID, name or CIDR." placeholder:"NETWORK"`
+	Port    string `offer:"<port>" help:"Only flows that this port wants: ID, name, address, HOST:OFPORT …" placeholder:"PORT"`
+	Network string `offer:"<network>" help:"Only flows that this network or its ports want: ID, name or CIDR." placeholder:"NETWORK"`
 	Object  string `help:"Only flows of the object whose ID or name begins like this." placeholder:"ID"`
-	Owner   string `help:"Only flows of this part of the program (l2, l2pop, dhcp …), or foreign ones." placeholder:"OWNER"`
+	Owner   string `offer:"controller,l2,l2pop,dhcp,probe,metadata,capture,foreign" help:"Only flows of this part of the program (l2, l2pop, dhcp …), or foreign ones." placeholder:"OWNER"`
 	Stale   bool   `help:"Only flows that nobody wants, or not like this. Exit status 1 if there are any."`
 
 	port, network string // the IDs that were meant

@@ -15,7 +15,7 @@ import (
 // Hosts lists the hosts, or shows one.
 type Hosts struct {
 	Admin
-	Host string `arg:"" optional:"" help:"Show this host in full: hostname or system-id."`
+	Host string `arg:"" optional:"" offer:"<host>" help:"Show this host in full: hostname or system-id."`
 }
 
 // Help is shown below the flags.

@@ -12,7 +12,7 @@ import (
 // Leases lists what DHCP gives to ports.
 type Leases struct {
 	Admin
-	Port string `arg:"" optional:"" help:"Only this port: its ID or name."`
+	Port string `arg:"" optional:"" offer:"<port>" help:"Only this port: its ID or name."`
 }
 
 // Help is shown below the flags.

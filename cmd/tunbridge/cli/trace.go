@@ -11,8 +11,8 @@ import (
 // Trace follows a packet over the flows of all switches on its way.
 type Trace struct {
 	Admin
-	Source      string `arg:"" help:"Port that sends: its ID or the beginning, name, device_id, MAC or IP address, or HOST:OFPORT."`
-	Destination string `arg:"" help:"A port, likewise, or any IP or MAC address."`
+	Source      string `arg:"" offer:"<port>" help:"Port that sends: its ID or the beginning, name, device_id, MAC or IP address, or HOST:OFPORT."`
+	Destination string `arg:"" offer:"<port>" help:"A port, likewise, or any IP or MAC address."`
 	Proto       string `help:"icmp (echo request), tcp, udp, or arp: who has the destination's address, also in IPv6." enum:"icmp,tcp,udp,arp" default:"icmp"`
 	Port        int    `help:"Destination port of tcp and udp." placeholder:"N"`
 	Size        int    `help:"Bytes of the IP packet: is the path's MTU enough?" placeholder:"N"`

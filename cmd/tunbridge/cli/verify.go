@@ -10,7 +10,7 @@ import (
 // Verify proves that hosts hold what the store wants, and that this keeps networks apart.
 type Verify struct {
 	Admin
-	Host string `arg:"" optional:"" help:"Only this host, and not the store: hostname or system-id."`
+	Host string `arg:"" optional:"" offer:"<host>" help:"Only this host, and not the store: hostname or system-id."`
 	All  bool   `help:"Print every violation, not the first alone."`
 }
 

@@ -18,18 +18,18 @@ import (
 type claim struct {
 	says   string
 	needed bool // the later ones make no sense without it
-	show   func(*deployment, context.Context) (proof string, err error)
+	show   func(*Deployment, context.Context) (proof string, err error)
 }
 
 // claims are shown in this order.
-func (d *deployment) claims() []claim {
+func (d *Deployment) claims() []claim {
 	all := []claim{
-		{"A host enrols with one ovs-vsctl command", true, (*deployment).enrolment},
-		{"A port is ACTIVE once its flows are acknowledged", true, (*deployment).wiring},
-		{"A provider bridge gets a patch port, and nothing else is touched", false, (*deployment).provider},
-		{"Guests get their leases from packet-ins", true, (*deployment).leases},
-		{"Every pair of guests can talk, on all six types of network, without a lost packet", false, (*deployment).pings},
-		{"Machines on the physical network and guests can talk", false, (*deployment).outside},
+		{"A host enrols with one ovs-vsctl command", true, (*Deployment).enrolment},
+		{"A port is ACTIVE once its flows are acknowledged", true, (*Deployment).wiring},
+		{"A provider bridge gets a patch port, and nothing else is touched", false, (*Deployment).provider},
+		{"Guests get their leases from packet-ins", true, (*Deployment).leases},
+		{"Every pair of guests can talk, on all six types of network, without a lost packet", false, (*Deployment).pings},
+		{"Machines on the physical network and guests can talk", false, (*Deployment).outside},
 	}
 	for _, n := range d.networks {
 		says := fmt.Sprintf("On the wire, network %s (%s) is what the API says", n.Name, n.Type)
@@ -39,11 +39,11 @@ func (d *deployment) claims() []claim {
 		all = append(all, claim{says, false, n.wire})
 	}
 	return append(all,
-		claim{"No ARP request for a known address leaves its host", false, (*deployment).arp},
-		claim{"Nothing crosses from one network into another", false, (*deployment).apart},
-		claim{"The same address in two networks is two addresses", false, (*deployment).twin},
-		claim{"Every installed flow says why it is there", false, (*deployment).explanation},
-		claim{"The controller killed and restarted: no packet lost, no flow touched", false, (*deployment).restart},
+		claim{"No ARP request for a known address leaves its host", false, (*Deployment).arp},
+		claim{"Nothing crosses from one network into another", false, (*Deployment).apart},
+		claim{"The same address in two networks is two addresses", false, (*Deployment).twin},
+		claim{"Every installed flow says why it is there", false, (*Deployment).explanation},
+		claim{"The controller killed and restarted: no packet lost, no flow touched", false, (*Deployment).restart},
 	)
 }
 
@@ -57,7 +57,7 @@ type hostState struct {
 }
 
 // settled says whether all hosts are connected and have nothing pending.
-func (d *deployment) settled() error {
+func (d *Deployment) settled() error {
 	text, err := d.tool("hosts", "--json")
 	if err != nil {
 		return err
@@ -66,8 +66,8 @@ func (d *deployment) settled() error {
 	if err := json.Unmarshal([]byte(text), &hosts); err != nil {
 		return err
 	}
-	if len(hosts) != len(d.hosts) {
-		return fmt.Errorf("%d hosts are enrolled, want %d", len(hosts), len(d.hosts))
+	if len(hosts) != len(d.Hosts) {
+		return fmt.Errorf("%d hosts are enrolled, want %d", len(hosts), len(d.Hosts))
 	}
 	for _, h := range hosts {
 		if !h.Alive || h.Waiting != "" || h.Pending != "" || h.Error != "" {
@@ -77,9 +77,9 @@ func (d *deployment) settled() error {
 	return nil
 }
 
-func (d *deployment) enrolment(ctx context.Context) (string, error) {
+func (d *Deployment) enrolment(ctx context.Context) (string, error) {
 	start := time.Now()
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		ids := map[string]string{"tunbridge-bridge-mappings": physicalNetwork + ":" + providerBridge}
 		if err := h.Enroll("tcp:"+testbed.ManagementAddr.String()+":6640", ids); err != nil {
 			return "", err
@@ -93,10 +93,10 @@ func (d *deployment) enrolment(ctx context.Context) (string, error) {
 	if err := d.bed.WarmTunnels(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("ovs-vsctl set-manager on %d hosts; br-int and br-tun made and programmed %d ms later", len(d.hosts), took.Milliseconds()), nil
+	return fmt.Sprintf("ovs-vsctl set-manager on %d hosts; br-int and br-tun made and programmed %d ms later", len(d.Hosts), took.Milliseconds()), nil
 }
 
-func (d *deployment) wiring(ctx context.Context) (string, error) {
+func (d *Deployment) wiring(ctx context.Context) (string, error) {
 	for _, n := range d.networks {
 		if err := d.addNetwork(ctx, n); err != nil {
 			return "", err
@@ -114,9 +114,9 @@ func (d *deployment) wiring(ctx context.Context) (string, error) {
 }
 
 // provider looks at the bridges that are the operator's.
-func (d *deployment) provider(context.Context) (string, error) {
+func (d *Deployment) provider(context.Context) (string, error) {
 	var patches []string
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		mode, err := h.Vsctl("get", "Bridge", providerBridge, "fail_mode", "controller", "other_config", "external_ids", "protocols")
 		if err != nil {
 			return "", err
@@ -144,11 +144,11 @@ func (d *deployment) provider(context.Context) (string, error) {
 		}
 		patches = append(patches, list[0])
 	}
-	return fmt.Sprintf("%s of %d hosts: standalone as it was, no Controller row, its one NORMAL flow; new is %s", providerBridge, len(d.hosts), strings.Join(slices.Compact(patches), ", ")), nil
+	return fmt.Sprintf("%s of %d hosts: standalone as it was, no Controller row, its one NORMAL flow; new is %s", providerBridge, len(d.Hosts), strings.Join(slices.Compact(patches), ", ")), nil
 }
 
 // active says whether every guest's port is ACTIVE.
-func (d *deployment) active(ctx context.Context) error {
+func (d *Deployment) active(ctx context.Context) error {
 	for _, g := range d.allGuests() {
 		var shown struct{ Port port }
 		if err := d.call(ctx, http.MethodGet, "/v2.0/ports/"+g.port.ID, nil, &shown); err != nil {
@@ -174,7 +174,7 @@ func mtu(networkType string) int {
 	return testbed.UnderlayMTU
 }
 
-func (d *deployment) leases(context.Context) (string, error) {
+func (d *Deployment) leases(context.Context) (string, error) {
 	var mu sync.Mutex
 	var slowest time.Duration
 	guests := d.allGuests()
@@ -209,9 +209,9 @@ func (d *deployment) leases(context.Context) (string, error) {
 		len(guests), slowest.Milliseconds()), nil
 }
 
-func (d *deployment) explanation(context.Context) (string, error) {
+func (d *Deployment) explanation(context.Context) (string, error) {
 	total := 0
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		text, err := d.tool("flows", h.Name, "--json")
 		if err != nil {
 			return "", err

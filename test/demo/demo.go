@@ -40,12 +40,16 @@ func (d *Demo) Run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	start := time.Now()
 	bed, err := testbed.New(testbed.Options{Keep: d.Keep})
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	deployment := &deployment{bed: bed}
+	deployment := &Deployment{bed: bed, program: program}
 	held, err := deployment.show(ctx)
 	if d.Keep && err == nil {
 		deployment.lookAround()
@@ -63,7 +67,7 @@ func (d *Demo) Run() error {
 }
 
 // show goes through the claims. The error is of the demo itself; a claim that does not hold is none.
-func (d *deployment) show(ctx context.Context) (held bool, err error) {
+func (d *Deployment) show(ctx context.Context) (held bool, err error) {
 	fmt.Println("Two Open vSwitch hosts in namespaces, a physical network, one controller; nothing runs on a host beside Open vSwitch.")
 	if err := d.start(ctx); err != nil {
 		return false, err

@@ -15,17 +15,41 @@ import (
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
 
-// deployment is a controller, its hosts and what was made through its API.
-type deployment struct {
-	bed        *testbed.Bed
-	controller *testbed.Process
-	http       *http.Client
-	hosts      []*testbed.Host
-	physical   *testbed.Physical
-	networks   []*network
+// Deployment is a controller, its hosts and what was made through its API.
+type Deployment struct {
+	Controller *testbed.Process
+	Hosts      []*testbed.Host
+
+	bed      *testbed.Bed
+	program  string
+	http     *http.Client
+	physical *testbed.Physical
+	networks []*network
 }
 
-const apiURL = "http://127.0.0.1:9696"
+// Deploy brings the demo's deployment up on a bed: the controller, which is the program's `serve`; two
+// enrolled hosts on a physical network; and a network of every type, whose guests have their leases. A
+// guest is a VM of its host, named as its port: vxlan1 and vxlan3 are on one network and two hosts.
+func Deploy(ctx context.Context, bed *testbed.Bed, program string) (*Deployment, error) {
+	d := &Deployment{bed: bed, program: program}
+	if err := d.start(ctx); err != nil {
+		return nil, err
+	}
+	for _, c := range d.claims() {
+		if !c.needed {
+			continue
+		}
+		if _, err := c.show(d, ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.says, err)
+		}
+	}
+	return d, nil
+}
+
+// API is the address of the controller's API in the underlay's namespace.
+const API = "127.0.0.1:9696"
+
+const apiURL = "http://" + API
 
 // What is beside the overlay: a physical network, and on each host the bridge that is mapped to it.
 const (
@@ -34,12 +58,13 @@ const (
 	providerBridge  = "br-ex"
 )
 
-func (d *deployment) dataDir() string { return filepath.Join(d.bed.Dir(), "controller") }
+// DataDir is the controller's.
+func (d *Deployment) DataDir() string { return filepath.Join(d.bed.Dir(), "controller") }
 
-func (d *deployment) admin() string { return "unix:" + filepath.Join(d.dataDir(), "admin.sock") }
+func (d *Deployment) admin() string { return "unix:" + filepath.Join(d.DataDir(), "admin.sock") }
 
 // start brings up the controller and two hosts that know nothing of it yet, both on a physical network.
-func (d *deployment) start(ctx context.Context) error {
+func (d *Deployment) start(ctx context.Context) error {
 	if err := d.bed.Wire(); err != nil {
 		return err
 	}
@@ -51,10 +76,10 @@ func (d *deployment) start(ctx context.Context) error {
 	if d.physical, err = d.bed.AddPhysical(physicalNetwork); err != nil {
 		return err
 	}
-	if d.hosts, err = d.bed.AddHosts("compute01", "compute02"); err != nil {
+	if d.Hosts, err = d.bed.AddHosts("compute01", "compute02"); err != nil {
 		return err
 	}
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		if err := h.Connect(d.physical, providerBridge); err != nil {
 			return err
 		}
@@ -66,21 +91,19 @@ func (d *deployment) start(ctx context.Context) error {
 }
 
 // serve starts the controller and waits for its API.
-func (d *deployment) serve(ctx context.Context) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
+func (d *Deployment) serve(ctx context.Context) error {
+	var err error
 	address := testbed.ManagementAddr.String()
-	d.controller, err = d.bed.Underlay.Start("controller", exe, "serve", "--insecure", "--data-dir", d.dataDir(),
+	d.Controller, err = d.bed.Underlay.Start("controller", d.program, "serve", "--insecure", "--data-dir", d.DataDir(),
 		"--ovsdb-listen", "tcp:"+address+":6640", "--openflow-listen", "tcp:"+address+":6653", "--underlay-mtu", fmt.Sprint(testbed.UnderlayMTU),
-		"--flat-networks", physicalNetwork, "--vlan-ranges", physicalNetwork+":100:199", "--physical-network-mtus", fmt.Sprintf("%s:%d", physicalNetwork, physicalMTU))
+		"--flat-networks", physicalNetwork, "--vlan-ranges", physicalNetwork+":100:199", "--physical-network-mtus", fmt.Sprintf("%s:%d", physicalNetwork, physicalMTU),
+		"--probe-interval=1s") // so that a tunnel that is cut is told of soon
 	if err != nil {
 		return err
 	}
 	return d.await(ctx, 30*time.Second, func() error {
 		select {
-		case <-d.controller.Done():
+		case <-d.Controller.Done():
 			return permanent{fmt.Errorf("the controller ended: see %s", d.bed.Dir())}
 		default:
 		}
@@ -88,18 +111,18 @@ func (d *deployment) serve(ctx context.Context) error {
 	})
 }
 
-func (d *deployment) close() error {
-	if d.controller == nil {
+func (d *Deployment) close() error {
+	if d.Controller == nil {
 		return nil
 	}
-	return d.controller.Stop(10 * time.Second)
+	return d.Controller.Stop(10 * time.Second)
 }
 
 // permanent is an error that waiting does not cure.
 type permanent struct{ error }
 
 // await tries until f succeeds.
-func (d *deployment) await(ctx context.Context, within time.Duration, f func() error) error {
+func (d *Deployment) await(ctx context.Context, within time.Duration, f func() error) error {
 	deadline := time.Now().Add(within)
 	for {
 		err := f()
@@ -119,7 +142,7 @@ func (d *deployment) await(ctx context.Context, within time.Duration, f func() e
 }
 
 // call makes one request to the REST API.
-func (d *deployment) call(ctx context.Context, method, path string, body, answer any) error {
+func (d *Deployment) call(ctx context.Context, method, path string, body, answer any) error {
 	var in io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -154,18 +177,14 @@ func (d *deployment) call(ctx context.Context, method, path string, body, answer
 type object map[string]any
 
 // tool runs one of the program's own commands.
-func (d *deployment) tool(args ...string) (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	return d.bed.Underlay.Exec(exe, append(args, "--admin", d.admin())...)
+func (d *Deployment) tool(args ...string) (string, error) {
+	return d.bed.Underlay.Exec(d.program, append(args, "--admin", d.admin())...)
 }
 
 // lookAround says what can be done with what was left running.
-func (d *deployment) lookAround() {
+func (d *Deployment) lookAround() {
 	in := "ip netns exec " + d.bed.Underlay.NetworkName()
-	host := d.hosts[0]
+	host := d.Hosts[0]
 	fmt.Printf(`
 Left running. As root:
   the API            %s curl -s %s/v2.0/ports

@@ -72,7 +72,7 @@ type port struct {
 }
 
 // addNetwork makes a network of the plan, with a subnet.
-func (d *deployment) addNetwork(ctx context.Context, n *network) error {
+func (d *Deployment) addNetwork(ctx context.Context, n *network) error {
 	body := object{"name": n.Name}
 	if n.asked != nil {
 		body["provider:network_type"] = n.Type
@@ -97,10 +97,10 @@ func (d *deployment) addNetwork(ctx context.Context, n *network) error {
 }
 
 // populate gives a network its guests, and its machine outside.
-func (d *deployment) populate(ctx context.Context, n *network) error {
+func (d *Deployment) populate(ctx context.Context, n *network) error {
 	for i, numbers := range n.places {
 		for _, number := range numbers {
-			if err := d.addGuest(ctx, n, d.hosts[i], fmt.Sprintf("%s%d", n.Name, len(n.guests)+1), address(number)); err != nil {
+			if err := d.addGuest(ctx, n, d.Hosts[i], fmt.Sprintf("%s%d", n.Name, len(n.guests)+1), address(number)); err != nil {
 				return err
 			}
 		}
@@ -120,7 +120,7 @@ func (d *deployment) populate(ctx context.Context, n *network) error {
 func address(number byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, number}) }
 
 // addGuest makes a port bound to the host, and plugs a VM as it.
-func (d *deployment) addGuest(ctx context.Context, n *network, host *testbed.Host, name string, at netip.Addr) error {
+func (d *Deployment) addGuest(ctx context.Context, n *network, host *testbed.Host, name string, at netip.Addr) error {
 	var made struct{ Port port }
 	body := object{"network_id": n.ID, "name": name, "fixed_ips": []object{{"ip_address": at}}, "binding:host_id": host.Name}
 	if err := d.call(ctx, http.MethodPost, "/v2.0/ports", object{"port": body}, &made); err != nil {
@@ -157,14 +157,14 @@ func (n *network) has(a netip.Addr) bool {
 	return slices.ContainsFunc(n.endpoints(), func(e *endpoint) bool { return e.address == a })
 }
 
-func (d *deployment) allGuests() (all []*guest) {
+func (d *Deployment) allGuests() (all []*guest) {
 	for _, n := range d.networks {
 		all = append(all, n.guests...)
 	}
 	return all
 }
 
-func (d *deployment) allEndpoints() (all []*endpoint) {
+func (d *Deployment) allEndpoints() (all []*endpoint) {
 	for _, n := range d.networks {
 		all = append(all, n.endpoints()...)
 	}
@@ -172,7 +172,7 @@ func (d *deployment) allEndpoints() (all []*endpoint) {
 }
 
 // network finds one of the plan's.
-func (d *deployment) network(name string) *network {
+func (d *Deployment) network(name string) *network {
 	return d.networks[slices.IndexFunc(d.networks, func(n *network) bool { return n.Name == name })]
 }
 

@@ -48,9 +48,9 @@ func ages(h *testbed.Host) (map[string]flowAge, error) {
 	return all, nil
 }
 
-func (d *deployment) restart(ctx context.Context) (string, error) {
+func (d *Deployment) restart(ctx context.Context) (string, error) {
 	before := map[string]map[string]flowAge{}
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		a, err := ages(h)
 		if err != nil {
 			return "", err
@@ -68,7 +68,7 @@ func (d *deployment) restart(ctx context.Context) (string, error) {
 		pings = append(pings, p)
 	}
 	time.Sleep(500 * time.Millisecond)
-	if err := d.controller.Kill(); err != nil {
+	if err := d.Controller.Kill(); err != nil {
 		return "", err
 	}
 	time.Sleep(time.Second)
@@ -95,7 +95,7 @@ func (d *deployment) restart(ctx context.Context) (string, error) {
 		return "", err
 	}
 	flows := 0
-	for _, h := range d.hosts {
+	for _, h := range d.Hosts {
 		after, err := ages(h)
 		if err != nil {
 			return "", err

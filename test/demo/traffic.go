@@ -39,7 +39,7 @@ func (p path) answered(count int) error {
 	return err
 }
 
-func (d *deployment) pings(context.Context) (string, error) {
+func (d *Deployment) pings(context.Context) (string, error) {
 	const count = 5
 	pairs := 0
 	var proofs []string
@@ -63,7 +63,7 @@ func (d *deployment) pings(context.Context) (string, error) {
 		count*pairs, pairs, strings.Join(proofs, ", ")), nil
 }
 
-func (d *deployment) outside(context.Context) (string, error) {
+func (d *Deployment) outside(context.Context) (string, error) {
 	const count = 5
 	pairs := 0
 	for _, name := range []string{"flat", "vlan"} {
@@ -155,7 +155,7 @@ func (f *foreign) stop() error {
 
 // apart lets everybody try to reach everybody of the other networks: first with ARP, then with the
 // other's MAC written into the neighbour table, so that a unicast frame does leave.
-func (d *deployment) apart(context.Context) (string, error) {
+func (d *Deployment) apart(context.Context) (string, error) {
 	all := d.allEndpoints()
 	owners := map[string]*endpoint{}
 	for _, e := range all {
@@ -182,7 +182,7 @@ func (d *deployment) apart(context.Context) (string, error) {
 		len(all)), nil
 }
 
-func (d *deployment) tryAcross(all []*endpoint) error {
+func (d *Deployment) tryAcross(all []*endpoint) error {
 	var across []path
 	for _, p := range paths(all, all) {
 		if p.from.network != p.to.network && !p.from.network.has(p.to.address) {
@@ -226,7 +226,7 @@ func (d *deployment) tryAcross(all []*endpoint) error {
 	}))
 }
 
-func (d *deployment) twin(context.Context) (string, error) {
+func (d *Deployment) twin(context.Context) (string, error) {
 	same, other := d.network("vxlan").guests[0], d.network("twin").guests[0]
 	if same.address != other.address {
 		return "", fmt.Errorf("%s and %s were to have the same address", same.name, other.name)

@@ -87,8 +87,8 @@ func (n *network) carrier() string {
 type wires []*testbed.Capture
 
 // tap captures what belongs to any of the guests by its inner MAC addresses.
-func (d *deployment) tap(guests []*guest, each func(carrier string, inner []byte)) (w wires, err error) {
-	h := d.hosts[0]
+func (d *Deployment) tap(guests []*guest, each func(carrier string, inner []byte)) (w wires, err error) {
+	h := d.Hosts[0]
 	for _, cable := range []struct {
 		testbed.Namespace
 		port string
@@ -121,7 +121,7 @@ func (w wires) stop() (err error) {
 }
 
 // wire shows one network's frames on the cables between the hosts.
-func (n *network) wire(d *deployment, _ context.Context) (string, error) {
+func (n *network) wire(d *Deployment, _ context.Context) (string, error) {
 	const count = 5
 	var mu sync.Mutex
 	seen := map[string]int{}
@@ -142,17 +142,17 @@ func (n *network) wire(d *deployment, _ context.Context) (string, error) {
 	want := n.carrier()
 	if want == "" {
 		if len(seen) > 0 {
-			return "", fmt.Errorf("frames on the cables of %s: %v", d.hosts[0].Name, seen)
+			return "", fmt.Errorf("frames on the cables of %s: %v", d.Hosts[0].Name, seen)
 		}
-		return fmt.Sprintf("%d pings answered; on the cables of %s: 0 frames", count, d.hosts[0].Name), nil
+		return fmt.Sprintf("%d pings answered; on the cables of %s: 0 frames", count, d.Hosts[0].Name), nil
 	}
 	if len(seen) != 1 || seen[want] < 2*count {
 		return "", fmt.Errorf("%s in the API; frames captured on the cables: %v, want at least %d", want, seen, 2*count)
 	}
-	return fmt.Sprintf("%s: in the API, and on all of %d frames captured on the cables of %s", want, seen[want], d.hosts[0].Name), nil
+	return fmt.Sprintf("%s: in the API, and on all of %d frames captured on the cables of %s", want, seen[want], d.Hosts[0].Name), nil
 }
 
-func (d *deployment) arp(context.Context) (string, error) {
+func (d *Deployment) arp(context.Context) (string, error) {
 	const count = 5
 	total, pinged := 0, 0
 	for _, n := range d.networks {

@@ -72,7 +72,7 @@ func start(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "tunbridge")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "github.com/tunbridge/tunbridge/cmd/tunbridge").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/tunbridge/tunbridge/cmd/tunbridge").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	bed, err := testbed.New(testbed.Options{})

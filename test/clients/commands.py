@@ -1,7 +1,8 @@
 """Every command of the openstack client for what is served, in one process: the client's own shell, a
 command at a time. What a command prints as JSON is compared, and read back by another. At the end all
-commands are known: they were run, or belong to an extension that is not advertised."""
+commands and their options are known: they were run, or belong to an extension that is not advertised."""
 
+import argparse
 import contextlib
 import importlib.metadata
 import io
@@ -10,18 +11,31 @@ import os
 import sys
 
 from openstackclient import shell
+from openstackclient.common import quota
 
 import hosts
 
 ACME = os.environ["ACME"]
 NOBODY = "00000000-0000-4000-8000-000000000000"
-ran = set()
+ran, given = set(), {}  # commands, and the options that they were given
+offered = {}  # the options that they have
+parse_args = argparse.ArgumentParser.parse_args
+
+
+def remember(parser, args=None, namespace=None):
+    own = [a for group in parser._action_groups if group.title == "options" for a in group._group_actions]
+    offered[parser.prog.partition(" ")[2]] = {max(a.option_strings, key=len) for a in own} - {"--help"}
+    return parse_args(parser, args, namespace)
+
+
+argparse.ArgumentParser.parse_args = remember
 
 
 def run(command, *args, fails=None):
     """The JSON that a command prints, or None; fails is a part of the error that it is to end with."""
     words = command.split()
     ran.add(command)
+    given.setdefault(command, set()).update(word for word in args if word.startswith("--"))
     reads = words[-1] in ("show", "list", "create")
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -193,6 +207,75 @@ def quotas():
     has(run("quota show"), subnets=100, project_name="admin")
 
 
+def options():
+    """Options that have had no place so far."""
+    run("network create", "sea", "--enable", "--enable-port-security", "--internal", "--no-share", "--no-tag", "--extra-property", "type=int,name=mtu,value=1400", "--project", "acme", "--project-domain", "default")
+    has(run("network show", "sea"), admin_state_up=True, port_security_enabled=True, shared=False, tags=[], mtu=1400, project_id=ACME, router__external=False)
+    run("network set", "sea", "--external", "--tag", "x", "--tag", "y", "--disable-port-security", "--extra-property", "type=int,name=mtu,value=1300")
+    has(run("network show", "sea"), router__external=True, tags=["x", "y"], port_security_enabled=False, mtu=1300)
+    run("network set", "sea", "--internal", "--enable-port-security", "--no-share", "--description", "salt")
+    has(run("network show", "sea"), router__external=False, port_security_enabled=True, description="salt")
+    for args, want in ((["--enable"], ["navy", "sea"]), (["--status", "ACTIVE"], ["navy", "sea"]), (["--status", "DOWN"], []), (["--tags", "x,y"], ["sea"]), (["--tags", "x,z"], []),
+                       (["--any-tags", "x,z"], ["sea"]), (["--not-any-tags", "x,z"], ["navy"]), (["--project", "acme", "--project-domain", "default"], ["sea"])):
+        assert names(run("network list", *args)) == want, args
+    run("network unset", "sea", "--all-tag")
+    has(run("network show", "sea"), tags=[])
+    run("network unset", "sea", "--extra-property", "name=description,value=", fails="'None' is not a valid string")  # it sets null
+    run("network create", "lan", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1", "--provider-segment", "5")
+    run("network set", "lan", "--provider-network-type", "vlan", "--provider-physical-network", "physnet1", "--provider-segment", "6")
+    has(run("network show", "lan"), provider__segmentation_id=6)
+    run("network set", "lan", "--external", "--default", fails="no network is made for projects that have none")
+    has(run("network rbac create", "lan", "--type", "network", "--action", "access_as_shared", "--target-all-projects", "--project", "acme", "--project-domain", "default"), target_project_id="*", project_id=ACME)
+    rule = run("network rbac create", "sea", "--type", "network", "--action", "access_as_external", "--target-project", "acme", "--target-project-domain", "default", "--extra-property", "type=str,name=project_id,value=" + ACME)
+    run("network rbac set", rule["id"], "--target-project", "admin", "--target-project-domain", "default")
+    run("network rbac set", rule["id"], "--extra-property", "type=str,name=target_tenant,value=*")
+    has(run("network rbac show", rule["id"]), target_project_id="*", project_id=ACME)
+    run("network rbac delete", rule["id"])
+
+    run("subnet create", "s", "--network", "sea", "--subnet-range", "10.5.0.0/24", "--no-dhcp", "--no-tag", "--gateway", "none", "--project", "acme", "--project-domain", "default", "--extra-property", "name=description,value=x")
+    has(run("subnet show", "s"), enable_dhcp=False, gateway_ip=None, tags=[], project_id=ACME, description="x")
+    run("subnet set", "s", "--gateway", "10.5.0.3", "--tag", "x", "--no-allocation-pool", "--allocation-pool", "start=10.5.0.10,end=10.5.0.20", "--extra-property", "name=description,value=y")
+    has(run("subnet show", "s"), gateway_ip="10.5.0.3", tags=["x"], allocation_pools=[{"start": "10.5.0.10", "end": "10.5.0.20"}], description="y")
+    for args, want in ((["--tags", "x"], ["s"]), (["--not-tags", "x"], ["four", "v6"]), (["--any-tags", "x,z"], ["s"]), (["--not-any-tags", "x,z"], ["four", "v6"]),
+                       (["--project", "acme", "--project-domain", "default"], ["s"])):
+        assert names(run("subnet list", *args)) == want, args
+    run("subnet unset", "s", "--gateway", "--all-tag")
+    has(run("subnet show", "s"), gateway_ip=None, tags=[])
+    run("subnet set", "s", "--gateway", "10.5.0.3")
+    run("subnet unset", "s", "--extra-property", "name=gateway_ip,value=")
+    has(run("subnet show", "s"), gateway_ip=None)
+
+    run("port create", "p1", "--network", "sea", "--no-fixed-ip", "--disable-port-security", "--no-security-group", "--enable", "--project", "acme", "--project-domain", "default", "--device-owner", "compute:x", "--tag", "x")
+    has(run("port show", "p1"), fixed_ips=[], port_security_enabled=False, admin_state_up=True, project_id=ACME, security_group_ids=[])
+    run("port create", "p2", "--network", "sea", "--enable-port-security", "--no-tag", "--extra-property", "name=description,value=x")
+    assert len(has(run("port show", "p2"), port_security_enabled=True, tags=[], description="x")["fixed_ips"]) == 1
+    run("port set", "p2", "--disable", "--vnic-type", "direct", "--no-fixed-ip", "--extra-property", "name=description,value=y")
+    has(run("port show", "p2"), admin_state_up=False, binding_vnic_type="direct", fixed_ips=[], description="y")
+    run("port set", "p1", "--enable-port-security")
+    has(run("port show", "p1"), port_security_enabled=True)
+    for args, want in ((["--device-owner", "compute:x"], ["p1"]), (["--tags", "x"], ["p1"]), (["--not-tags", "x"], ["p2"]), (["--any-tags", "x,z"], ["p1"]), (["--not-any-tags", "x,z"], ["p2"]),
+                       (["--project", "acme", "--project-domain", "default"], ["p1"])):
+        assert names(run("port list", "--network", "sea", *args)) == want, args
+    run("port set", "p1", "--binding-profile", "a=1")
+    run("port unset", "p1", "--all-tag", "--extra-property", "name=binding:profile,value=")
+    has(run("port show", "p1"), tags=[], binding_profile={})
+
+    run("subnet pool create", "sp", "--pool-prefix", "10.70.0.0/16", "--default", "--no-share", "--default-prefix-length", "24", "--project", "acme", "--project-domain", "default", "--tag", "x", "--extra-property", "name=description,value=x")
+    run("subnet pool create", "other", "--pool-prefix", "10.71.0.0/16", "--no-default", "--no-tag")
+    run("subnet pool set", "sp", "--min-prefix-length", "20", "--max-prefix-length", "28", "--extra-property", "name=description,value=y")
+    has(run("subnet pool show", "sp"), min_prefixlen=20, max_prefixlen=28, is_default=True, shared=False, description="y", project_id=ACME)
+    for args, want in ((["--name", "sp"], ["sp"]), (["--default"], ["sp"]), (["--no-default"], ["other"]), (["--no-share"], ["other", "sp"]), (["--project", "acme", "--project-domain", "default"], ["sp"]),
+                       (["--tags", "x"], ["sp"]), (["--not-tags", "x"], ["other"]), (["--any-tags", "x,z"], ["sp"]), (["--not-any-tags", "x,z"], ["other"])):
+        assert names(run("subnet pool list", *args)) == want, args
+    run("subnet pool unset", "sp", "--all-tag")
+    has(run("subnet pool show", "sp"), tags=[])
+    has(run("subnet create", "cut", "--network", "lan", "--use-default-subnet-pool", "--dhcp"), enable_dhcp=True, cidr="10.70.0.0/24")
+
+    run("port delete", "p1", "p2")
+    run("network delete", "sea", "lan")
+    run("subnet pool delete", "sp", "other")
+
+
 def agents():
     both = lambda: {(r["Host"], r["Agent Type"]): r for r in run("network agent list")}
     hosts.eventually("hosts that answer", lambda: [r["Alive"] for r in both().values()] == [True] * 4)
@@ -232,6 +315,7 @@ def agents():
     zones = lambda: {r["Zone Name"]: r["Zone Status"] for r in run("availability zone list", "--network")}
     assert zones() == {"north": "available", "south": "available"}, zones()
     assert [r["Zone Resource"] for r in run("availability zone list", "--network", "--long")] == ["network", "network"]
+    assert run("network agent list", "--long") == run("network agent list")
     run("network agent set", dhcp, "--disable", "--description", "rack 7")
     has(run("network agent show", dhcp), admin_state_up=False, description="rack 7", alive=True)
     assert zones() == {"north": "not available", "south": "available"}, zones()
@@ -255,15 +339,16 @@ def agents():
 def rest():
     row = [r for r in run("ip availability list") if r["Network Name"] == "navy"]
     assert len(row) == 1 and row[0]["Total IPs"] > 0, row
-    assert [r["Network Name"] for r in run("ip availability list", "--ip-version", "6")] == ["navy"] and run("ip availability list", "--project", ACME) == []
+    assert [r["Network Name"] for r in run("ip availability list", "--ip-version", "6")] == ["navy"] and run("ip availability list", "--project", "acme", "--project-domain", "default") == []
     shown = has(run("ip availability show", "navy"), network_name="navy")
     assert {s["subnet_name"] for s in shown["subnet_ip_availability"]} == {"four", "v6"}, shown
     aliases = {r["Alias"] for r in run("extension list", "--network")}
     assert aliases >= {"binding", "rbac-policies", "subnet_allocation", "standard-attr-tag", "quota_details", "provider", "service-type"}, aliases
     has(run("extension show", "rbac-policies"), alias="rbac-policies")
-    for args in [], ["--project", ACME], ["--check-resources"]:
+    assert all(r["Name"] and r["Description"] for r in run("extension list", "--network", "--long"))
+    for args in ["--or-show"], ["--project", ACME, "--project-domain", "default"], ["--check-resources"]:
         run("network auto allocated topology create", *args, fails="No default router:external network")
-    run("network auto allocated topology delete")
+    run("network auto allocated topology delete", "--project", ACME, "--project-domain", "default")
     assert run("network service provider list") == []
 
 
@@ -275,6 +360,15 @@ OTHERS = {
     "network onboard subnets": "subnet_onboard", "network qos": "qos", "network segment": "segment", "network segment range": "network-segment-range", "network subport": "trunk",
     "network trunk": "trunk", "router": "router", "security group": "security-group", "sfc": "sfc", "vpn": "vpnaas",
 }
+OPTIONS_OF_OTHERS = {
+    "--address-scope": "address-scope", "--no-address-scope": "address-scope", "--qos-policy": "qos", "--no-qos-policy": "qos", "--security-group": "security-group", "--router": "router",
+    "--transparent-vlan": "vlan-transparent", "--no-transparent-vlan": "vlan-transparent", "--numa-policy": "port-numa-affinity-policy", "--numa-policy-legacy": "port-numa-affinity-policy",
+    "--numa-policy-preferred": "port-numa-affinity-policy", "--numa-policy-required": "port-numa-affinity-policy", "--data-plane-status": "data-plane-status", "--device-profile": "port-device-profile",
+    "--enable-uplink-status-propagation": "uplink-status-propagation", "--disable-uplink-status-propagation": "uplink-status-propagation", "--service-type": "subnet-service-types",
+    "--network-segment": "segment", "--dns-publish-fixed-ip": "subnet-dns-publish-fixed-ip", "--no-dns-publish-fixed-ip": "subnet-dns-publish-fixed-ip", "--use-prefix-delegation": "router",
+}
+OTHER_SERVICES = {"--compute", "--identity", "--volume", "--server", "--class", "--volume-type"} | {"--" + n for n in [*quota.COMPUTE_QUOTAS.values(), *quota.VOLUME_QUOTAS.values()]}
+OTHER_QUOTAS = {"--floating-ips", "--routers", "--secgroups", "--secgroup-rules"}
 
 
 def complete():
@@ -287,6 +381,12 @@ def complete():
     forgotten = known - others - ran
     assert not forgotten, "never run: %s" % sorted(forgotten)
     assert not others & ran, others & ran
+    left = {c: offered[c] - given[c] - set(OPTIONS_OF_OTHERS) - OTHER_SERVICES - OTHER_QUOTAS for c in known - others}
+    for command in "port create", "port set":
+        left[command] -= set() if "dns-domain-ports" in aliases else {"--dns-domain"}  # which a network has without it
+    left = {c: sorted(missing) for c, missing in left.items() if missing}
+    assert not left, "options never given: %s" % left
+    assert not aliases & set(OPTIONS_OF_OTHERS.values()), aliases & set(OPTIONS_OF_OTHERS.values())
     needless = {of for of in OTHERS if not any(c.startswith(of) for c in others)}
     assert not needless, needless
     for command in "router list", "security group list", "floating ip list", "network qos policy list", "network segment list", "address scope list", "network trunk list":
@@ -302,12 +402,17 @@ def removal():
     assert run("network list") == []
 
 
+def line(e):
+    """The line of the part that failed."""
+    return e.__traceback__.tb_next.tb_lineno
+
+
 failed = False
-for part in networks, subnets, pools, ports, rights, quotas, agents, rest, removal, complete:
+for part in networks, subnets, pools, ports, rights, quotas, options, agents, rest, removal, complete:
     try:
         part()
     except Exception as e:
         failed = True
-        print("%s: %s: %s" % (part.__name__, type(e).__name__, e))
+        print("line %d of %s: %s: %s" % (line(e), part.__name__, type(e).__name__, e))
 print("%d commands" % len(ran))
 sys.exit(failed)

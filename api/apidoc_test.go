@@ -34,7 +34,9 @@ the project.
 - **dry_run=true** answers what a change would do on which host, and does nothing.
 - **Errors** have a type that clients branch on. 404 is what the caller may not know of, 403 what the
   caller may not do.
-- Every answer has an X-Openstack-Request-Id, which the log repeats.
+- **Limits**: a body has 8 MiB (413) and comes within 60 s (408), header and URL have 1 MiB (431). While
+  the store does not answer, or Keystone for a token that is new, that is a 503.
+- Every answer has an X-Openstack-Request-Id, which the log repeats, with the one that the request has.
 `
 
 // page is docs/api.md.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	radix "github.com/hashicorp/go-immutable-radix/v2"
@@ -12,13 +14,18 @@ import (
 	"github.com/tunbridge/tunbridge/api/model"
 )
 
-// Check proves every invariant and returns what it finds broken:
+// Check proves every invariant of the store and returns what it finds broken, each with the rows that it concerns:
 //
+//   - each row is of a table that there is, can be read, and stands under its own key;
 //   - what a row refers to exists;
-//   - the truth has exactly the unique keys that the rows call for, each with its holder;
-//   - addresses are inside their subnet's CIDR and of a subnet of the port's network, subnets of a
-//     network do not overlap, a DHCP port has addresses of subnets with DHCP only;
-//   - the snapshot has exactly the rows of the truth, and its indexes and counts are what a rebuild makes.
+//   - no two rows have the same MAC on a network, address of a subnet, segment, hostname, or other unique key, and
+//     the truth has exactly the unique keys that the rows call for, each with its holder;
+//   - addresses are inside their subnet's CIDR and of a subnet of the port's network, and so are allocation pools;
+//   - a DHCP port has addresses of subnets with DHCP only;
+//   - subnets of a network do not overlap; one that was cut from a pool is inside the pool's prefixes;
+//   - a binding is of the network of its port, and to another host than the port's own;
+//   - the snapshot has exactly the rows of the truth, and its indexes, counts and networks' revisions are what a
+//     rebuild makes.
 //
 // It reads the whole store. While it changes all the time it cannot be compared with its snapshot,
 // which is an error too.
@@ -44,7 +51,8 @@ func (s *Store) Check(ctx context.Context) []error {
 			c.references(tableNumber(n))
 		}
 		c.addresses()
-		c.overlaps()
+		c.blocks()
+		c.bindings()
 		return c.broken
 	}
 	return []error{fmt.Errorf("check: the store changes too fast to be compared with its snapshot")}
@@ -204,8 +212,8 @@ func (c *checker) addresses() {
 	}
 }
 
-// overlaps checks that an address belongs to one subnet of a network.
-func (c *checker) overlaps() {
+// blocks checks that an address belongs to one subnet of a network, and each subnet's own blocks.
+func (c *checker) blocks() {
 	t := &Tables{state: c.snapshot}
 	for network := range t.Networks() {
 		var before []*model.Subnet
@@ -216,6 +224,35 @@ func (c *checker) overlaps() {
 				}
 			}
 			before = append(before, subnet)
+			for _, p := range subnet.AllocationPools {
+				if !subnet.CIDR.Contains(p.Start) || !subnet.CIDR.Contains(p.End) {
+					c.report("subnet %s (%s) has the allocation pool %s to %s, which is not inside", subnet.ID, subnet.CIDR, p.Start, p.End)
+				}
+			}
+			pool, ok := t.SubnetPool(subnet.SubnetPoolID)
+			inside := func(prefix netip.Prefix) bool {
+				return prefix.Bits() <= subnet.CIDR.Bits() && prefix.Contains(subnet.CIDR.Addr())
+			}
+			if ok && !slices.ContainsFunc(pool.Prefixes, inside) {
+				c.report("subnet %s (%s) is not inside the prefixes %s of its pool %s", subnet.ID, subnet.CIDR, pool.Prefixes, pool.ID)
+			}
+		}
+	}
+}
+
+// bindings checks each binding against its port.
+func (c *checker) bindings() {
+	for _, r := range walk(c.snapshot.rows[bindings]) {
+		b := r.value.(*model.Binding)
+		port, ok := c.snapshot.row(ports, b.PortID.String())
+		if !ok {
+			continue // reported with the references
+		}
+		switch p := port.value.(*model.Port); {
+		case p.NetworkID != b.NetworkID:
+			c.report("binding %s is of network %s, and its port of network %s", r.key, b.NetworkID, p.NetworkID)
+		case p.HostID == b.Host:
+			c.report("binding %s is to host %s, as its port's own is", r.key, b.Host)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
+	"github.com/tunbridge/tunbridge/flows/l2"
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
 
@@ -227,9 +228,9 @@ func (e *explanation) installed(ctx context.Context, h *host, row *model.Host, p
 
 // spoofing tells how many packets of the guest port security dropped. By its MAC address that is what came
 // in less what passed. By its IP address it is at least what is neither proved nor in a flow that asks for
-// no proof, all ports' together: the drop is in one flow for all.
+// no proof, all ports' together: the drop is in one flow for all, and in another for link-local addresses.
 func (e *explanation) spoofing(state *comparison, p *model.Port) {
-	var in, mac, proved, unproved, strangeMAC, strangeIP uint64
+	var in, mac, proved, unproved, strangeMAC, strangeIP, strangeLinkLocal uint64
 	ours := flows.Object{Kind: flows.KindPort, ID: p.ID}.Cookie(flows.OwnerL2)
 	for i := range state.installed[flows.BrInt].Flows {
 		f := &state.installed[flows.BrInt].Flows[i]
@@ -247,6 +248,8 @@ func (e *explanation) spoofing(state *comparison, p *model.Port) {
 			strangeMAC = f.Packets
 		case f.Table == flows.PortSecIP.Number && f.Priority == 0:
 			strangeIP = f.Packets
+		case f.Table == flows.PortSecIP.Number && f.Priority == l2.LinkLocalPriority:
+			strangeLinkLocal = f.Packets
 		case f.Table == flows.PortSecKind.Number && goesTo(f.Instructions, flows.PuntSelect):
 			unproved += f.Packets
 		case f.Table == flows.PortSecKind.Number && !goesTo(f.Instructions, flows.PortSecIP):
@@ -257,8 +260,17 @@ func (e *explanation) spoofing(state *comparison, p *model.Port) {
 	if n := min(less(in, mac), strangeMAC); n > 0 {
 		e.step(false, "the guest spoofs: %d of its packets were dropped, whose source MAC is neither %s nor in its allowed_address_pairs", n, p.MACAddress)
 	}
-	if n := min(less(mac, proved+unproved), strangeIP); n > 0 {
-		e.step(false, "the guest spoofs: at least %d of its packets were dropped, whose source address is neither in its fixed_ips nor in its allowed_address_pairs", n)
+	dropped := less(mac, proved+unproved)
+	own, linkLocal := min(less(dropped, strangeLinkLocal), strangeIP), min(less(dropped, strangeIP), strangeLinkLocal)
+	if own+linkLocal == 0 { // others' drops hide whether the port's are of the one kind or the other
+		own = min(dropped, strangeIP)
+	}
+	if own > 0 {
+		e.step(false, "the guest spoofs: at least %d of its packets were dropped, whose source address is neither in its fixed_ips nor in its allowed_address_pairs", own)
+	}
+	if linkLocal > 0 {
+		e.step(false, "at least %d packets of the guest were dropped, whose source is a link-local address other than %s, that of its MAC address: "+
+			"have the guest use that (IPv6 addr-gen-mode eui64), or add the other to its allowed_address_pairs", linkLocal, l2.LinkLocal(p.MACAddress))
 	}
 }
 

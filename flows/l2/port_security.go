@@ -48,6 +48,11 @@ var (
 	proveTargetMAC = of.ApplyGoto(flows.PortSecLLA.Number, targetMAC)
 )
 
+// LinkLocalPriority is that of the flow which drops, and counts, what comes from link-local addresses that are
+// not the port's. Apart from others, since it is nobody's bad intention: guests may make theirs in another way
+// than from the MAC address (RFC 7217).
+const LinkLocalPriority = 10
+
 // portSecurityFixed emits what is the same for all ports: which address must a frame prove? The order of
 // priorities: what no port may send (120), duplicate-address detection of a wide pair (117) and of any
 // (116), the rest of neighbour discovery and ARP of a wide pair (115) and of any (110 and 100), other
@@ -76,6 +81,8 @@ func portSecurityFixed(e *flows.Emitter) {
 	e.Flow(flows.PortSecKind, 100, ipv6(), proveIPv6, "IPv6: source must be the port's")
 	e.Flow(flows.PortSecKind, 0, "", of.Drop, "port_security_enabled: neither IP nor ARP nor RARP")
 
+	e.Flow(flows.PortSecIP, LinkLocalPriority, of.MustMatch(flows.RegAddr.Field.Prefix(netip.MustParsePrefix("fe80::/10"))), of.Drop,
+		"link-local address that is not made from the port's mac_address, nor one of its allowed_address_pairs")
 	e.Flow(flows.PortSecIP, 0, "", of.Drop, "address is neither of the port's fixed_ips nor of its allowed_address_pairs")
 
 	e.Flow(flows.PortSecLLA, 90, of.MustMatch(flows.RegMAC.Is(0)), goTo(flows.PuntSelect), "no link-layer address inside the packet")
@@ -121,7 +128,7 @@ func portSecurity(e *flows.Emitter, p *flows.LocalPort) {
 		}
 		mac := of.MAC(m)
 		e.Flow(flows.PortSecMAC, 100, of.MustMatch(key, of.EthSrc.MAC(mac)), goTo(flows.PortSecKind), reason)
-		e.Flow(flows.PortSecIP, 100, of.MustMatch(key, flows.RegAddr.Field.Addr(linkLocal(m))), goTo(flows.PortSecLLA), reason)
+		e.Flow(flows.PortSecIP, 100, of.MustMatch(key, flows.RegAddr.Field.Addr(LinkLocal(m))), goTo(flows.PortSecLLA), reason)
 		e.Flow(flows.PortSecLLA, 100, of.MustMatch(key, flows.RegMAC.Field.MAC(mac)), goTo(flows.PuntSelect), reason)
 	}
 	for _, ip := range p.FixedIPs {
@@ -155,7 +162,7 @@ func widePairIPv6(e *flows.Emitter, key of.FieldValue, prefix netip.Prefix, reas
 	e.Flow(flows.PortSecKind, 105, ipv6(key, of.IPv6Src.Prefix(prefix)), goTo(flows.PuntSelect), reason)
 }
 
-// linkLocal is the address that a guest makes from its MAC address (RFC 4291, appendix A).
-func linkLocal(m model.MAC) netip.Addr {
+// LinkLocal is the link-local address of a MAC address (RFC 4291, appendix A).
+func LinkLocal(m model.MAC) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
 }

@@ -173,6 +173,46 @@ func TestIPv6Clients(t *testing.T) {
 	})
 }
 
+// A guest makes its link-local address in another way than from its MAC address (RFC 7217): it is told apart
+// from one that spoofs, and works once the port has that address.
+func TestOtherLinkLocal(t *testing.T) {
+	testbed.RequireRoot(t)
+	t.Parallel()
+	d, h := deployReal(t)
+	n := d.addIPv6Network("dhcpv6-stateful", "2001:db8::/64")
+	p := d.addPort(n, h.Name)
+	vm, err := h.AddVM("vm", p.vif())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.become("ACTIVE", p)
+	d.says("port", p, true, "flows that host "+h.Name+" is to have for it are installed")
+	if _, err := vm.Exec("sh", "-c", "ip link set eth0 down && ip link set eth0 addrgenmode random && ip link set eth0 up"); err != nil {
+		t.Fatal(err)
+	}
+	d.says("port", p, false, "whose source is a link-local address other than fe80::", "addr-gen-mode eui64")
+	var address string
+	d.await("a link-local address", func() error {
+		out, err := vm.Exec("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link", "-tentative")
+		if fields := strings.Fields(out); err == nil && len(fields) > 3 {
+			address, _, _ = strings.Cut(fields[3], "/")
+			return nil
+		}
+		return fmt.Errorf("it has %q, error %w", out, err)
+	})
+	d.must(http.MethodPut, "/v2.0/ports/"+p.ID, object{"port": object{"allowed_address_pairs": []object{{"ip_address": address}}}}, nil)
+	client, lease, err := vm.StartDhclient6(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lease.Address.String() != p.address() {
+		t.Errorf("lease %+v, want %s", lease, p.address())
+	}
+	if err := client.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // last6 waits until the controller says what a port last asked of DHCPv6, and was answered.
 func (d *deployment) last6(p *port, request, decision string) {
 	d.t.Helper()

@@ -484,16 +484,33 @@ func (d *deployment) settled(hosts ...*testbed.CheapHost) {
 	}
 }
 
-// quiet waits until one host has.
+// quiet waits until one host has, and each of its flows says why it is there.
 func (d *deployment) quiet(host string) {
 	d.t.Helper()
 	d.await("host "+host+" settled", func() error {
 		state, err := d.host(host)
-		if err != nil {
-			return err
+		if err == nil {
+			err = unsettled(state)
 		}
-		return unsettled(state)
+		if err == nil {
+			err = d.explained(host)
+		}
+		return err
 	})
+}
+
+// explained says which of a host's flows, those of captures and those that the switch learnt included, lacks its
+// owner, object or reason; nil: none.
+func (d *deployment) explained(host string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	flows, err := d.admin.Flows(ctx, host)
+	for _, f := range flows {
+		if f.Owner == "" || f.Owner == "foreign" || f.Stale || f.Kind == "" || f.ObjectID == "" || f.TableName == "" || !strings.Contains(f.Reason, " ") { // one word would be the table, or the field
+			return fmt.Errorf("host %s: a flow does not say why it is there: %+v", host, f)
+		}
+	}
+	return err
 }
 
 // reason waits for what the controller says of a VIF that it does not wire.
@@ -574,20 +591,14 @@ func (d *deployment) verify() {
 			if err == nil && len(diff.Changes) > 0 {
 				err = fmt.Errorf("it differs:\n%s", strings.Join(diff.Changes, "\n"))
 			}
+			if err == nil {
+				err = d.explained(h.ID)
+			}
 			return err
 		})
-		flows, err := d.admin.Flows(ctx, h.ID)
-		if err != nil {
-			d.t.Errorf("flows of host %s: %v", h.Hostname, err)
-		}
-		for _, f := range flows {
-			if f.Owner == "" || f.Owner == "foreign" || f.Kind == "" || f.ObjectID == "" || !strings.Contains(f.Reason, " ") || f.TableName == "" { // one word would be the table, or the field
-				d.t.Errorf("host %s: a flow does not say why it is there: %+v", h.Hostname, f)
-			}
-		}
 	}
 	d.await("networks that are kept apart, and a store without contradictions", func() error {
-		v, err := d.admin.Verify(ctx, "")
+		v, err := d.admin.Verify(ctx, "", nil)
 		for _, x := range v.Violations {
 			if x.Kind != inspect.ViolationInstalled {
 				return fmt.Errorf("%+v", x)

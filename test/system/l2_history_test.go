@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
@@ -78,6 +79,9 @@ const (
 	mostMembers  = 12
 )
 
+// framesFor is how long a history goes on, if a little has happened.
+const framesFor = 8 * time.Second
+
 // histories lets random things happen to ports, networks and guests, and after each sends real frames from
 // every port to every other one: they go where trace says that they go, and where they must, by what was asked.
 func (w *layer2) histories() {
@@ -114,7 +118,7 @@ func (c *changing) live(steps int) {
 		c.found(3)
 	}
 	c.judge()
-	for range steps {
+	for began, i := time.Now(), 0; i < steps && (soaking || i < 3 || time.Since(began) < framesFor); i++ {
 		for range 1 + c.IntN(3) {
 			c.step()
 		}

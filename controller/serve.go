@@ -58,9 +58,7 @@ func (c *Controller) Inspect() http.Handler {
 		})
 	}
 	for _, pattern := range []string{"GET /v1/verify", "GET /v1/verify/{host}"} {
-		answer(mux, pattern, func(ctx context.Context, r *http.Request) (inspect.Verification, error) {
-			return c.verify(ctx, r.PathValue("host"))
-		})
+		mux.HandleFunc(pattern, c.serveVerify)
 	}
 	answer(mux, "GET /v1/trace/{source}/{destination}", c.inspectTrace)
 	mux.HandleFunc("POST /v1/captures", c.serveCapture)

@@ -2,9 +2,12 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,39 +25,60 @@ const (
 	verifyAtOnce = 4
 )
 
-// verify examines one host, or all and the store.
-func (c *Controller) verify(ctx context.Context, name string) (inspect.Verification, error) {
-	v := inspect.Verification{Hosts: []inspect.VerifiedHost{}, Violations: []inspect.Violation{}}
+// serveVerify examines one host, or all and the store, and streams what it finds as inspect.Verified. A host has
+// askTimeout to answer, however many others there are.
+func (c *Controller) serveVerify(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{})
 	var names []string
+	name := r.PathValue("host")
 	if name != "" {
 		row, _, err := c.find(name)
 		if err != nil {
-			return v, err
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			_ = json.NewEncoder(w).Encode(inspect.Error{Error: err.Error()})
+			return
 		}
 		names = []string{row.Hostname}
 	} else {
-		for _, err := range c.o.Store.Check(ctx) {
-			v.Violations = append(v.Violations, inspect.Violation{Kind: inspect.ViolationStore, Text: err.Error()})
-		}
 		for h := range c.o.Store.Snapshot().Hosts() {
 			names = append(names, h.Hostname)
 		}
 		slices.Sort(names)
 	}
-	hosts := make([]inspect.VerifiedHost, len(names))
-	violations := make([][]inspect.Violation, len(names))
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	var mu sync.Mutex
+	to := json.NewEncoder(w)
+	send := func(hosts []inspect.VerifiedHost, violations []inspect.Violation) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = to.Encode(inspect.Verified{Verification: inspect.Verification{Hosts: hosts, Violations: violations}, All: len(names)})
+		_ = control.Flush() // who has gone has ended ctx
+	}
 	var all errgroup.Group
 	all.SetLimit(verifyAtOnce)
-	for i, name := range names {
+	if name == "" {
 		all.Go(func() error {
-			hosts[i], violations[i] = c.verifyHost(ctx, name)
+			var broken []inspect.Violation
+			for _, err := range c.o.Store.Check(ctx) {
+				broken = append(broken, inspect.Violation{Kind: inspect.ViolationStore, Text: err.Error()})
+			}
+			send(nil, broken)
+			return nil
+		})
+	}
+	for _, name := range names {
+		all.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			host, violations := c.verifyHost(ctx, name)
+			send([]inspect.VerifiedHost{host}, violations)
 			return nil
 		})
 	}
 	_ = all.Wait()
-	v.Hosts = append(v.Hosts, hosts...)
-	v.Violations = append(v.Violations, slices.Concat(violations...)...)
-	return v, ctx.Err()
 }
 
 // verifyHost keeps what two looks at a host agree on.

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -53,31 +50,5 @@ func (c *Client) Capture(ctx context.Context, request CaptureRequest, each func(
 	if err != nil {
 		return err
 	}
-	endless := *c.http
-	endless.Timeout = 0
-	resp, err := endless.Do(req)
-	if err != nil {
-		return fmt.Errorf("no controller answers at %s (is `tunbridge serve` running? --admin names its address): %w", c.address, err)
-	}
-	defer resp.Body.Close()
-	stream := json.NewDecoder(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		var e Error
-		if stream.Decode(&e) != nil || e.Error == "" {
-			e.Error = resp.Status
-		}
-		return errors.New(e.Error)
-	}
-	for {
-		var f Frame
-		switch err := stream.Decode(&f); {
-		case errors.Is(err, io.EOF), ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("%s: %w", c.address, err)
-		}
-		if err := each(&f); err != nil {
-			return err
-		}
-	}
+	return stream(ctx, c, req, each)
 }

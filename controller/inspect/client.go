@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -95,4 +96,36 @@ func ask[T any](ctx context.Context, c *Client, query url.Values, path ...string
 		return answer, fmt.Errorf("%s: %w", c.address, err)
 	}
 	return answer, nil
+}
+
+// stream makes a request whose answer is one JSON value after the other, and calls each with them until there are no
+// more, ctx ends or each fails.
+func stream[T any](ctx context.Context, c *Client, req *http.Request, each func(*T) error) error {
+	endless := *c.http
+	endless.Timeout = 0
+	resp, err := endless.Do(req)
+	if err != nil {
+		return fmt.Errorf("no controller answers at %s (is `tunbridge serve` running? --admin names its address): %w", c.address, err)
+	}
+	defer resp.Body.Close()
+	values := json.NewDecoder(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		var e Error
+		if values.Decode(&e) != nil || e.Error == "" {
+			e.Error = resp.Status
+		}
+		return errors.New(e.Error)
+	}
+	for {
+		var v T
+		switch err := values.Decode(&v); {
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w", c.address, err)
+		}
+		if err := each(&v); err != nil {
+			return err
+		}
+	}
 }

@@ -9,14 +9,14 @@
 //	GET /v1/hosts/HOST/diff     Diff, installed against wanted
 //	GET /v1/find/WHAT           []Object, that an ID, name, address, cookie … may mean
 //	GET /v1/names?begins=       []Object, of which that is the beginning of the name or ID
-//	GET /v1/verify              Verification of the store and of all hosts
-//	GET /v1/verify/HOST         Verification of one host
+//	GET /v1/verify              a stream of Verified: the store, and each host
+//	GET /v1/verify/HOST         a stream of one Verified
 //	POST /v1/captures           CaptureRequest; a stream of Frames
 //	GET /v1/leases              []Lease
 //	GET /v1/leases/PORT         []Lease, of one port; empty if it is not wired
 //	GET /v1/explain/WHAT        Explanation
 //	GET /v1/explain/SUBJECT/WHAT Explanation, of a port, network, host, flow, or of dhcp or metadata for a port
-//	GET /v1/trace/PORT/TO       Trace; ?protocol= port= size= source_mac= source_ip= as in TraceQuery
+//	GET /v1/trace/PORT/TO       Trace; ?protocol= port= size= source_mac= source_ip= vlan= both= as in TraceQuery
 //
 // HOST is a hostname or a system-id, PORT an ID or a name. An error is a status of 400 or more with {"error": "…"}.
 package inspect

@@ -1,6 +1,13 @@
 package inspect
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+)
 
 // The kinds of a Violation.
 const (
@@ -35,10 +42,38 @@ type Violation struct {
 }
 
 // Verify compares the flows of a host, or of all for "", with the store, proves that they keep networks apart
-// and, for all, that the store's invariants hold.
-func (c *Client) Verify(ctx context.Context, host string) (Verification, error) {
-	if host == "" {
-		return get[Verification](ctx, c, "verify")
+// and, for all, that the store's invariants hold. seen, if it is not nil, is told how many of how many hosts have been
+// looked at, each time that it is one more.
+func (c *Client) Verify(ctx context.Context, host string, seen func(done, all int)) (Verification, error) {
+	v := Verification{Hosts: []VerifiedHost{}, Violations: []Violation{}}
+	path := "/v1/verify"
+	if host != "" {
+		path += "/" + url.PathEscape(host)
 	}
-	return get[Verification](ctx, c, "verify", host)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return v, err
+	}
+	all := 0
+	err = stream(ctx, c, req, func(part *Verified) error {
+		all = part.All
+		v.Hosts = append(v.Hosts, part.Hosts...)
+		v.Violations = append(v.Violations, part.Violations...)
+		if seen != nil && len(part.Hosts) > 0 {
+			seen(len(v.Hosts), all)
+		}
+		return nil
+	})
+	slices.SortFunc(v.Hosts, func(a, b VerifiedHost) int { return cmp.Compare(a.Hostname, b.Hostname) })
+	slices.SortStableFunc(v.Violations, func(a, b Violation) int { return cmp.Compare(a.Host, b.Host) })
+	if err = cmp.Or(err, ctx.Err()); err == nil && len(v.Hosts) < all {
+		err = fmt.Errorf("%s: the controller ended when it had looked at %d of %d hosts", c.address, len(v.Hosts), all)
+	}
+	return v, err
+}
+
+// Verified is a part of a Verification, as it becomes known: that of the store, or of one host.
+type Verified struct {
+	Verification
+	All int `json:"all"` // how many hosts there are to be looked at
 }

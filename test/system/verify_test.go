@@ -16,7 +16,8 @@ import (
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
-	h := d.addHosts("compute01", "compute02")[0]
+	hosts := d.addHosts("compute01", "compute02")
+	h := hosts[0]
 	blue, red := d.addNetwork("blue", "10.0.0.0/24"), d.addNetwork("red", "10.0.0.0/24")
 	a, b := d.addPort(blue, h.Name), d.addPort(red, h.Name)
 	d.addPort(blue, "compute02")
@@ -91,6 +92,18 @@ func TestVerify(t *testing.T) {
 			d.savedFlowsAreOurs(filepath.Join(t.TempDir(), bridge+" "+version), bridge, dump)
 		}
 	}
+
+	// Of a host that does not answer nothing is known, and that is said.
+	if err := hosts[1].KillOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	d.await("a host that cannot be verified", func() error {
+		text, err := d.tool("verify")
+		if exitStatus(err) != 2 || !strings.Contains(text, "host compute02 could not be verified: ") || !strings.Contains(text, "what could be looked at holds: ") || !strings.Contains(text, "of 1 hosts") {
+			return fmt.Errorf("error %v: %s", err, text)
+		}
+		return nil
+	})
 }
 
 // list is what `tunbridge flows` prints for the arguments; errors are the test's.

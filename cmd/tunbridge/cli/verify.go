@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/tunbridge/tunbridge/controller/inspect"
 )
@@ -33,7 +34,7 @@ func (c *Verify) Run() error {
 	if err != nil {
 		return err
 	}
-	v, err := client.Verify(ctx, c.Host)
+	v, err := client.Verify(ctx, c.Host, c.progress())
 	if err != nil {
 		return err
 	}
@@ -55,6 +56,20 @@ func (c *Verify) Run() error {
 	return nil
 }
 
+// progress tells who waits at a terminal how far it is; nil if nobody does.
+func (c *Verify) progress() func(done, all int) {
+	terminal, ok := isTerminal(os.Stderr)
+	if !ok || c.Host != "" {
+		return nil
+	}
+	return func(done, all int) {
+		fmt.Fprintf(terminal, "\r%d of %d hosts", done, all)
+		if done == all {
+			fmt.Fprint(terminal, "\r\x1b[K")
+		}
+	}
+}
+
 func (c *Verify) text(w io.Writer, v *inspect.Verification) {
 	for i := range v.Violations {
 		if i == 1 && !c.All {
@@ -73,16 +88,17 @@ func (c *Verify) text(w io.Writer, v *inspect.Verification) {
 			}
 		}
 	}
-	hosts, flows, groups := 0, 0, 0
+	hosts, flows, groups, all := 0, 0, 0, "all holds"
 	for _, h := range v.Hosts {
 		if h.Reason != "" {
 			fmt.Fprintf(w, "host %s could not be verified: %s\n", h.Hostname, h.Reason)
+			all = "what could be looked at holds"
 			continue
 		}
 		hosts, flows, groups = hosts+1, flows+h.Flows, groups+h.Groups
 	}
 	if len(v.Violations) == 0 {
-		fmt.Fprint(w, "all holds: ")
+		fmt.Fprint(w, all, ": ")
 	}
 	fmt.Fprintf(w, "%d flows and %d groups of %d hosts were looked at", flows, groups, hosts)
 	if c.Host == "" {

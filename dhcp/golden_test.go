@@ -71,6 +71,8 @@ func TestGolden(t *testing.T) {
 		"offer-name":        {d: discover(dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(optFQDN), []byte("\x05\x00\x00\x05guest\x00"))), change: func(p *flows.Punt) { p.Port.DNSName = "db" }},
 		"offer-firmware":    {d: discover(dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00000:UNDI:002001"))), change: boots},
 		"offer-ipxe":        {d: discover(dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(optUserClass), []byte("iPXE"))), change: boots},
+		"offer-windows": {d: discover(dhcpv4.WithBroadcast(true), clientID, dhcpv4.WithOption(dhcpv4.OptHostName("DESKTOP")), dhcpv4.WithOption(dhcpv4.OptClassIdentifier("MSFT 5.0")),
+			parameters(1, 3, 6, 15, 31, 33, 43, 44, 46, 47, 119, 121, 249, 252))},
 		"offer-overloaded":  {d: discover(), change: func(p *flows.Punt) { manyRoutes(p, 11) }},
 		"offer-long-option": {d: discover(dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(1500))), change: func(p *flows.Punt) { manyRoutes(p, 40) }},
 		"ack-selecting":     {d: message(t, dhcpv4.MessageTypeRequest, withServer("10.0.0.2"), withRequested("10.0.0.5"), ask249)},

@@ -39,6 +39,7 @@ func TestOutsideDHCP(t *testing.T) {
 		w.outsideServer(h, networkType)
 	}
 	w.outsideServerIPv6(h)
+	w.outsideClient(h)
 	w.rogueServer(h)
 	w.guestRelay(h)
 }
@@ -135,8 +136,46 @@ func (w *layer2) outsideServer(h *testbed.Host, networkType string) {
 		return err
 	})
 	w.reaches(g, server6)
+	// Its only way out is by the machine outside, and so are its questions who it is: they are answered all the same.
+	if out, err := g.Exec("curl", "-sS", "--fail", "--max-time", "20", "http://169.254.169.254/openstack/latest/meta_data.json"); err != nil || !strings.Contains(out, g.port.ID) {
+		w.t.Errorf("metadata by way of a gateway outside: %s, error %v", out, err)
+	}
 	if err := dnsmasq.Stop(patience); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// outsideClient is a machine of the physical network that asks for a lease where the controller serves: none of
+// its answers are for whom it does not know.
+func (w *layer2) outsideClient(h *testbed.Host) {
+	n := w.network("vlan", "10.9.2.0/24")
+	g := w.asking(n, h, nil)
+	machine, err := w.physnet.AddMachine("client", int(n.VNI))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if lease, err := g.DHCP(); err != nil || lease.Prefix.Addr().String() != g.port.address() {
+		w.t.Fatalf("the guest has %+v, error %v", lease, err)
+	}
+	capture, err := g.Capture("eth0", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if out, err := machine.Exec("udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true", "-t", "3", "-T", "1"); err == nil {
+		w.t.Errorf("a machine outside has a lease: %s", out)
+	}
+	frames, err := capture.Stop()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	heard := 0
+	for _, f := range frames {
+		if len(f.Raw) > 240 && string(f.Raw[6:12]) == string(machine.MAC) {
+			heard++ // as it would another server's clients
+		}
+	}
+	if heard == 0 {
+		w.t.Error("the guest heard nothing of the machine's broadcasts: it did not ask")
 	}
 }
 

@@ -71,6 +71,51 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// What leases are made of changes under the guests: another subnet, and another duration while the controller
+// was away. Nobody is refused the address that is theirs.
+func TestLeasesChange(t *testing.T) {
+	t.Parallel()
+	d := deploy(t, "--dhcp-lease-duration=600")
+	h := d.addHosts("compute01")[0]
+	n := d.addNetwork("blue", "10.0.0.0/24")
+	first := d.addPort(n, h.Name)
+	d.plug(h, first)
+	d.become("ACTIVE", first)
+	if ack := d.ask(h, first, dhcpv4.MessageTypeRequest, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.ParseIP(first.address())))); ack.IPAddressLeaseTime(0) != 600*time.Second {
+		t.Errorf("the first lease: %s", ack.Summary())
+	}
+
+	var made struct {
+		Subnet struct{ ID string }
+		Port   port
+	}
+	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": n.ID, "ip_version": 4, "cidr": "10.0.1.0/24"}}, &made)
+	d.must(http.MethodPost, "/v2.0/ports", object{"port": object{"network_id": n.ID, "binding:host_id": h.Name, "fixed_ips": []object{{"subnet_id": made.Subnet.ID}}}}, &made)
+	second := &made.Port
+	d.plug(h, second)
+	d.become("ACTIVE", second)
+	offer := d.ask(h, second, dhcpv4.MessageTypeDiscover)
+	if offer.YourIPAddr.String() != second.address() || offer.ServerIdentifier().String()[:7] != "10.0.1." {
+		t.Errorf("in a subnet that came later: %s", offer.Summary())
+	}
+
+	for duration, flag := range map[time.Duration]string{60 * time.Second: "60", 0xffffffff * time.Second: "-1"} {
+		if err := d.process.Stop(patience); err != nil {
+			t.Fatal(err)
+		}
+		d.flags = []string{"--dhcp-lease-duration=" + flag}
+		d.serve()
+		d.settled(h)
+		for _, p := range []*port{first, second} {
+			own := net.ParseIP(p.address())
+			ack := d.ask(h, p, dhcpv4.MessageTypeRequest, dhcpv4.WithClientIP(own))
+			if ack.MessageType() != dhcpv4.MessageTypeAck || !ack.YourIPAddr.Equal(own) || ack.IPAddressLeaseTime(0) != duration {
+				t.Errorf("renewed with a lease duration of %s: %s", flag, ack.Summary())
+			}
+		}
+	}
+}
+
 // A real client gets, renews and gives back its lease, and its packets go through a real tunnel, also
 // after the switch was restarted.
 func TestRealClient(t *testing.T) {

@@ -31,6 +31,8 @@ type tracing struct {
 	source  *model.Port
 	network *model.Network // of source
 	to      destination
+	sent    netip.Addr            // the packet's source
+	answer  bool                  // the packet answers one to its destination
 	read    map[string]*eval.Host // by system-id
 	loops   map[*eval.Host]*host
 }
@@ -39,8 +41,8 @@ type tracing struct {
 func (c *Controller) inspectTrace(ctx context.Context, r *http.Request) (inspect.Trace, error) {
 	form := r.URL.Query()
 	q := inspect.TraceQuery{Source: r.PathValue("source"), Destination: r.PathValue("destination"), Protocol: cmp.Or(form.Get("protocol"), "icmp"),
-		SourceMAC: form.Get("source_mac"), SourceIP: form.Get("source_ip")}
-	for key, n := range map[string]*int{"port": &q.Port, "size": &q.Size} {
+		SourceMAC: form.Get("source_mac"), SourceIP: form.Get("source_ip"), Both: form.Get("both") == "true"}
+	for key, n := range map[string]*int{"port": &q.Port, "size": &q.Size, "vlan": &q.VLAN} {
 		text := cmp.Or(form.Get(key), "0")
 		v, err := strconv.Atoi(text)
 		if err != nil || v < 0 || v > 65535 {
@@ -48,14 +50,40 @@ func (c *Controller) inspectTrace(ctx context.Context, r *http.Request) (inspect
 		}
 		*n = v
 	}
+	if q.VLAN > model.MaxVLAN {
+		return inspect.Trace{}, fmt.Errorf("%w: vlan %d is not 1 to %d", errBadQuestion, q.VLAN, model.MaxVLAN)
+	}
 	return c.trace(ctx, q)
 }
 
 // errBadQuestion is answered with 400.
 var errBadQuestion = errors.New("this cannot be asked")
 
+// trace follows a packet and, if that is asked, the answer to it: the switches are read once for both.
 func (c *Controller) trace(ctx context.Context, q inspect.TraceQuery) (inspect.Trace, error) {
 	t := &tracing{ctx: ctx, c: c, snap: c.o.Store.Snapshot(), query: q, read: map[string]*eval.Host{}, loops: map[*eval.Host]*host{}}
+	there, err := t.follow()
+	if err != nil || !q.Both {
+		return there, err
+	}
+	from := t.to.port
+	if from == nil || from.DeviceOwner == model.OwnerDHCP || q.Protocol == "arp" || q.Protocol == "rs" {
+		there.Back = &inspect.Trace{Verdict: "is not followed: no guest answers this", From: t.to.text, To: portName(t.source), Arrivals: []inspect.Arrival{}, Steps: []inspect.TraceStep{}}
+		return there, nil
+	}
+	t.query = inspect.TraceQuery{Source: from.ID.String(), Destination: t.source.ID.String(), Protocol: q.Protocol, Port: q.Port, Size: q.Size}
+	if from.NetworkID == t.source.NetworkID && t.sent.IsValid() && t.to.mac != (openflow.MAC{}) { // as it was asked, perhaps of a pair
+		t.query.Destination, t.query.SourceIP, t.query.SourceMAC = t.sent.String(), t.to.ip.String(), t.to.mac.String()
+	}
+	t.to, t.answer = destination{}, true
+	back, err := t.follow()
+	there.Back = &back
+	return there, err
+}
+
+// follow follows the query's packet.
+func (t *tracing) follow() (inspect.Trace, error) {
+	q := &t.query
 	answer := inspect.Trace{Arrivals: []inspect.Arrival{}, Steps: []inspect.TraceStep{}}
 	var err error
 	if t.source, err = t.port(q.Source); err != nil {

@@ -107,12 +107,14 @@ func (t *tracing) from(to netip.Addr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
 }
 
-// nextHop is to whom on the link the source sends what is for an address: to itself, or to a router.
+// nextHop is to whom on the link the source sends what is for an address: to itself, or to a router. That of a
+// subnet on which it has an address comes first.
 func (t *tracing) nextHop(to netip.Addr) netip.Addr {
 	if to.IsLinkLocalUnicast() {
 		return to
 	}
 	var router netip.Addr
+	own := false
 	for s := range t.snap.SubnetsOf(t.source.NetworkID) {
 		if s.CIDR.Contains(to) {
 			return to
@@ -122,8 +124,9 @@ func (t *tracing) nextHop(to netip.Addr) netip.Addr {
 				return r.Nexthop
 			}
 		}
-		if s.CIDR.Addr().Is4() == to.Is4() && s.GatewayIP.IsValid() {
+		if s.CIDR.Addr().Is4() == to.Is4() && s.GatewayIP.IsValid() && !own {
 			router = s.GatewayIP
+			own = slices.ContainsFunc(t.source.FixedIPs, func(f model.FixedIP) bool { return f.SubnetID == s.ID })
 		}
 	}
 	return router
@@ -168,12 +171,20 @@ func (t *tracing) packet(from *eval.Host, at plug) (p *eval.Packet, asked string
 			return nil, "", fmt.Errorf("%w: a packet from %s to %s", errBadQuestion, src, d.ip)
 		}
 	}
-	if q.Protocol == "arp" {
-		return asks(mac, src, d.ip), "", nil
+	t.sent = src
+	tag := func(p *eval.Packet) *eval.Packet { return p }
+	if q.VLAN > 0 {
+		tag = func(p *eval.Packet) *eval.Packet { return p.Tagged(uint16(q.VLAN)) }
+	}
+	switch q.Protocol {
+	case "arp":
+		return tag(asks(mac, src, d.ip)), "", nil
+	case "rs":
+		return tag(solicits(mac, t.from(netip.IPv6LinkLocalAllRouters()))), "", nil
 	}
 	if d.mac == (of.MAC{}) {
 		if d.mac, asked = t.macOf(from, at, mac, src); asked != "" {
-			return asks(mac, src, cmp.Or(d.next, d.ip)), asked, nil
+			return tag(asks(mac, src, cmp.Or(d.next, d.ip))), asked, nil
 		}
 	}
 	fields := []of.FieldValue{of.EthSrc.MAC(mac), of.EthDst.MAC(d.mac)}
@@ -182,29 +193,40 @@ func (t *tracing) packet(from *eval.Host, at plug) (p *eval.Packet, asked string
 	} else {
 		fields = append(fields, of.EthType.Is(of.EthTypeIPv6), of.IPv6Src.Addr(src), of.IPv6Dst.Addr(d.ip), of.IPTTL.Is(64))
 	}
-	sourcePort := uint64(49152)
+	const syn, ack = 2, 16
+	sourcePort, port, flags, echo4, echo6 := uint64(49152), uint64(q.Port), uint64(syn), uint64(8), uint64(128)
 	switch q.Port {
 	case 67: // DHCP (RFC 2131 4.1) and DHCPv6 (RFC 8415 7.2) are told by it
 		sourcePort = 68
 	case 547:
 		sourcePort = 546
 	}
+	if t.answer {
+		sourcePort, port, flags, echo4, echo6 = port, sourcePort, syn|ack, 0, 129
+	}
 	switch {
 	case q.Protocol == "icmp" && src.Is4():
-		fields = append(fields, of.IPProto.Is(of.IPProtoICMP), of.ICMPv4Type.Is(8))
+		fields = append(fields, of.IPProto.Is(of.IPProtoICMP), of.ICMPv4Type.Is(echo4))
 	case q.Protocol == "icmp":
-		fields = append(fields, of.IPProto.Is(of.IPProtoICMPv6), of.ICMPv6Type.Is(128))
+		fields = append(fields, of.IPProto.Is(of.IPProtoICMPv6), of.ICMPv6Type.Is(echo6))
 	case q.Protocol != "tcp" && q.Protocol != "udp":
-		return nil, "", fmt.Errorf("%w: protocol %q: want icmp, tcp, udp or arp", errBadQuestion, q.Protocol)
+		return nil, "", fmt.Errorf("%w: protocol %q: want icmp, tcp, udp, arp or rs", errBadQuestion, q.Protocol)
 	case q.Port == 0:
 		return nil, "", fmt.Errorf("%w: %s to which port?", errBadQuestion, q.Protocol)
 	case q.Protocol == "tcp":
-		const syn = 2
-		fields = append(fields, of.IPProto.Is(of.IPProtoTCP), of.TCPSrc.Is(sourcePort), of.TCPDst.Is(uint64(q.Port)), of.TCPFlags.Is(syn))
+		fields = append(fields, of.IPProto.Is(of.IPProtoTCP), of.TCPSrc.Is(sourcePort), of.TCPDst.Is(port), of.TCPFlags.Is(flags))
 	default:
-		fields = append(fields, of.IPProto.Is(of.IPProtoUDP), of.UDPSrc.Is(sourcePort), of.UDPDst.Is(uint64(q.Port)))
+		fields = append(fields, of.IPProto.Is(of.IPProtoUDP), of.UDPSrc.Is(sourcePort), of.UDPDst.Is(port))
 	}
-	return eval.NewPacket(fields...), "", nil
+	return tag(eval.NewPacket(fields...)), "", nil
+}
+
+// solicits is a router solicitation (RFC 4861 4.1).
+func solicits(mac of.MAC, src netip.Addr) *eval.Packet {
+	all := netip.IPv6LinkLocalAllRouters()
+	group, _ := groupMAC(all)
+	return eval.NewPacket(of.EthSrc.MAC(mac), of.EthDst.MAC(group), of.EthType.Is(of.EthTypeIPv6), of.IPProto.Is(of.IPProtoICMPv6), of.IPTTL.Is(255),
+		of.ICMPv6Type.Is(133), of.IPv6Src.Addr(src), of.IPv6Dst.Addr(all))
 }
 
 // asks is an ARP request or a neighbour solicitation for an address.
@@ -271,7 +293,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 }
 
 // toldFields are the fields that a packet is told by, in this order.
-var toldFields = []of.Field{of.EthSrc, of.EthDst, of.EthType, of.IPProto, of.IPv4Src, of.IPv4Dst, of.IPv6Src, of.IPv6Dst, of.ICMPv4Type, of.ICMPv6Type,
+var toldFields = []of.Field{of.EthSrc, of.EthDst, of.VlanVID, of.EthType, of.IPProto, of.IPv4Src, of.IPv4Dst, of.IPv6Src, of.IPv6Dst, of.ICMPv4Type, of.ICMPv6Type,
 	of.TCPSrc, of.TCPDst, of.UDPSrc, of.UDPDst, of.ARPOp, of.ARPSpa, of.ARPTpa, of.ARPSha, of.NDTarget, of.NDSll}
 
 // textOf is the packet as a match.

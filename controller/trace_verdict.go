@@ -10,8 +10,10 @@ import (
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/controller/inspect"
+	"github.com/tunbridge/tunbridge/dhcp"
 	"github.com/tunbridge/tunbridge/flows"
 	"github.com/tunbridge/tunbridge/flows/eval"
+	"github.com/tunbridge/tunbridge/metadata"
 )
 
 // steps tells all that happened, each flow with its cause.
@@ -148,7 +150,7 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 		for _, e := range result.Ends {
 			op := flows.Op(e.Packet.Get(flows.RegOp.Field).Uint())
 			if e.Kind == eval.Punted && op != 0 && op != flows.OpAnnounced { // of others it is shown a copy
-				return true, fmt.Sprintf("arrives at the controller, from host %s: it answers (%s)", e.Host.Name, op)
+				return t.controllerAnswers(e.Host, op)
 			}
 		}
 	}
@@ -159,7 +161,7 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 			}
 		}
 		if asked == "" && len(delivered) > 0 {
-			return true, "arrives at " + strings.Join(delivered, ", ")
+			return true, "arrives at " + several(delivered)
 		}
 	}
 	if to != nil && to.NetworkID != t.source.NetworkID {
@@ -167,13 +169,50 @@ func (t *tracing) judge(result *eval.Result, asked string) (arrives bool, verdic
 		return false, fmt.Sprintf(no+"the networks %s and %s are two, and no router is between them", networkCalled(t.network), networkCalled(n))
 	}
 	if asked != "" && len(delivered) > 0 {
-		return false, fmt.Sprintf(no+"%s; who has it is asked of %s", asked, strings.Join(delivered, ", "))
+		return false, fmt.Sprintf(no+"%s; who has it is asked of %s", asked, several(delivered))
 	}
 	verdict = t.cause(result, delivered)
 	if asked != "" {
 		verdict = fmt.Sprintf(no+"%s; the request for it %s", asked, verdict)
 	}
 	return false, verdict
+}
+
+// several names the first of what may be very many.
+func several(list []string) string {
+	if len(list) <= mostListed {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more", strings.Join(list[:mostListed], ", "), len(list)-mostListed)
+}
+
+// controllerAnswers says what the controller makes of the source's request. That it comes there is not all: it may
+// have nothing to give.
+func (t *tracing) controllerAnswers(at *eval.Host, op flows.Op) (arrives bool, verdict string) {
+	loop := t.loops[at]
+	table := loop.punts.Load()
+	where := fmt.Sprintf("arrives at the controller, from host %s: it answers (%s", at.Name, op)
+	if table == nil || table.byPort[t.source.ID].port == nil {
+		return true, where + ")"
+	}
+	from := table.byPort[t.source.ID]
+	switch server := t.c.o.Handlers[op].(type) {
+	case *dhcp.Server:
+		if op != flows.OpDHCPv4 {
+			break
+		}
+		l, err := server.Lease(from.network, from.port)
+		if err != nil {
+			return false, fmt.Sprintf("arrives at the controller, from host %s, which gives nothing by DHCPv4: %s", at.Name, err)
+		}
+		where += ": " + l.Address.String()
+	case *metadata.Server:
+		text, ok := server.Serves(table.view, from.network, from.port)
+		if !ok {
+			return false, fmt.Sprintf("arrives at the controller, from host %s, which has no metadata for it: %s", at.Name, text)
+		}
+	}
+	return true, where + ")"
 }
 
 // cause says why the packet does not arrive: what the source's port security has against it, else what
@@ -210,7 +249,7 @@ func (t *tracing) cause(result *eval.Result, delivered []string) string {
 	case lost != nil:
 		return no + lost.Why
 	case len(delivered) > 0:
-		return no + "it comes to " + strings.Join(delivered, ", ")
+		return no + "it comes to " + several(delivered)
 	case dropped != nil:
 		return no + t.dropped(dropped)
 	}

@@ -10,11 +10,13 @@ import (
 type TraceQuery struct {
 	Source      string // a port, as in Find
 	Destination string // a port, as in Find, or any IP or MAC address
-	Protocol    string // icmp (echo request), tcp, udp, or arp: who has the destination's address, also in IPv6; "" is icmp
+	Protocol    string // icmp (echo request), tcp, udp, arp: who has the destination's address, also in IPv6, or rs: router solicitation; "" is icmp
 	Port        int    // destination port of tcp and udp
 	Size        int    // bytes of the IP packet; 0 is a small one
 	SourceMAC   string // what the guest sends from; "" is the port's own
 	SourceIP    string // likewise
+	VLAN        int    // tag that the guest puts on its frame, 1 to 4094; 0 is none
+	Both        bool   // also follow the answer that the destination's guest would send
 }
 
 // Trace is where a packet goes by the flows that are installed now.
@@ -27,6 +29,7 @@ type Trace struct {
 	Packet   string      `json:"packet"`   // the fields that the guest sends, as in a match
 	Arrivals []Arrival   `json:"arrivals"` // every VIF that it comes to
 	Steps    []TraceStep `json:"steps"`
+	Back     *Trace      `json:"back,omitempty"` // the answer's way, if that was asked
 }
 
 // Arrival is a VIF that a packet, or a copy, comes to.
@@ -50,12 +53,12 @@ type TraceStep struct {
 // them now.
 func (c *Client) Trace(ctx context.Context, q TraceQuery) (Trace, error) {
 	query := url.Values{}
-	for key, value := range map[string]string{"protocol": q.Protocol, "source_mac": q.SourceMAC, "source_ip": q.SourceIP} {
+	for key, value := range map[string]string{"protocol": q.Protocol, "source_mac": q.SourceMAC, "source_ip": q.SourceIP, "both": map[bool]string{true: "true"}[q.Both]} {
 		if value != "" {
 			query.Set(key, value)
 		}
 	}
-	for key, value := range map[string]int{"port": q.Port, "size": q.Size} {
+	for key, value := range map[string]int{"port": q.Port, "size": q.Size, "vlan": q.VLAN} {
 		if value != 0 {
 			query.Set(key, strconv.Itoa(value))
 		}

@@ -31,6 +31,13 @@ func (p *Packet) Get(f of.Field) of.FieldValue {
 	return v
 }
 
+// Tagged is the packet with an 802.1Q tag.
+func (p *Packet) Tagged(vid uint16) *Packet {
+	c := p.clone()
+	c.tags = append(c.tags, of.VIDPresent|vid)
+	return c
+}
+
 func (p *Packet) clone() *Packet {
 	c := *p
 	c.fields, c.tags = maps.Clone(p.fields), slices.Clone(p.tags)

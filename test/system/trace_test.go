@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,6 +38,14 @@ func arrivals(t *inspect.Trace) (at []string) {
 	return at
 }
 
+// silentSubnet adds a subnet without DHCP to a network, and returns its ID.
+func (d *deployment) silentSubnet(n *network) string {
+	d.t.Helper()
+	var made struct{ Subnet struct{ ID string } }
+	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": n.ID, "ip_version": 4, "cidr": "10.8.0.0/24", "enable_dhcp": false}}, &made)
+	return made.Subnet.ID
+}
+
 // What becomes of a packet is told in the first line, and if it does not arrive, what stopped it.
 func TestTraceTells(t *testing.T) {
 	t.Parallel()
@@ -63,7 +72,14 @@ func TestTraceTells(t *testing.T) {
 	open := named(blue, "compute01", "open", object{"port_security_enabled": false})
 	away := named(blue, "compute02", "away", nil)
 	red1, red2 := named(red, "compute01", "red1", nil), named(red, "compute02", "red2", nil)
-	d.plug(hosts[0], web, open, red1)
+	var crowd []*port
+	green := d.networkOf("vxlan", "green", "10.0.0.0/24")
+	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": green.ID, "ip_version": 6, "cidr": "2001:db8:1::/64", "ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}}, nil)
+	for i := range 9 {
+		crowd = append(crowd, named(green, "compute01", fmt.Sprintf("host%d", i), nil))
+	}
+	mute := named(blue, "compute01", "mute", object{"fixed_ips": []object{{"subnet_id": d.silentSubnet(blue)}}})
+	d.plug(hosts[0], append(crowd, web, open, red1, mute)...)
 	d.plug(hosts[1], db, red2)
 	d.become("ACTIVE", web, db, open, red1, red2)
 	d.settled(hosts...)
@@ -86,6 +102,19 @@ func TestTraceTells(t *testing.T) {
 		{"all", inspect.TraceQuery{Source: "web", Destination: "ff:ff:ff:ff:ff:ff"}, true, []string{open.device(), db.device()}, nil},
 		{"metadata", inspect.TraceQuery{Source: "web", Destination: "169.254.169.254", Protocol: "tcp", Port: 80}, true, []string{"arrives at the controller", "metadata"}, nil},
 		{"DHCP", inspect.TraceQuery{Source: "web", Destination: "255.255.255.255", Protocol: "udp", Port: 67, SourceIP: "0.0.0.0"}, true, []string{"arrives at the controller", "dhcpv4"}, nil},
+		{"DHCP, from the port's address", inspect.TraceQuery{Source: "web", Destination: "255.255.255.255", Protocol: "udp", Port: 67}, true, []string{"arrives at the controller", "dhcpv4: " + web.FixedIPs[0].Address}, nil},
+		{"DHCP over IPv6", inspect.TraceQuery{Source: "web", Destination: "ff02::1:2", Protocol: "udp", Port: 547}, true, []string{"arrives at the controller", "dhcpv6"}, nil},
+		{"metadata over IPv6", inspect.TraceQuery{Source: "web", Destination: "fe80::a9fe:a9fe", Protocol: "tcp", Port: 80}, true, []string{"arrives at the controller", "metadata"}, nil},
+		{"who routes", inspect.TraceQuery{Source: "host1", Destination: "ff02::2", Protocol: "rs"}, true, []string{"arrives at the controller", "router_solicitation"}, nil},
+		{"all, in IPv6", inspect.TraceQuery{Source: "web", Destination: "ff02::1"}, true, []string{open.device(), db.device()}, nil},
+		{"all on the subnet", inspect.TraceQuery{Source: "web", Destination: "10.0.0.255", Protocol: "udp", Port: 9}, true, []string{open.device(), db.device()}, nil},
+		{"a multicast group", inspect.TraceQuery{Source: "web", Destination: "224.0.0.251", Protocol: "udp", Port: 5353}, true, []string{open.device(), db.device()}, nil},
+		{"all of a crowd", inspect.TraceQuery{Source: "host1", Destination: broadcast}, true, []string{"and 3 more"}, nil},
+		{"there and back", inspect.TraceQuery{Source: "web", Destination: "db", Protocol: "tcp", Port: 443, Both: true}, true, []string{"arrives at " + db.device()},
+			[]string{"arrives at " + web.device() + " of port web", "tp_src=49152,tp_dst=443", "tp_src=443,tp_dst=49152"}},
+		{"there and back over IPv6", inspect.TraceQuery{Source: "web", Destination: db.FixedIPs[1].Address, Both: true}, true, []string{"arrives at " + db.device()},
+			[]string{"icmp_type=129"}},
+		{"there and back to nobody", inspect.TraceQuery{Source: "web", Destination: "169.254.169.254", Protocol: "tcp", Port: 80, Both: true}, true, []string{"arrives at the controller"}, []string{"is not followed: no guest answers this"}},
 		{"nobody, who might be outside", inspect.TraceQuery{Source: "red1", Destination: "10.0.0.99"}, true, []string{"no port of network red has 10.0.0.99", "leaves through bridge br-ex to physical network physnet1", "not known here"}, nil},
 
 		{"a port that is not plugged", inspect.TraceQuery{Source: "web", Destination: "away"}, false, []string{"does not arrive: VIF not plugged", "compute02", away.ID}, nil},
@@ -97,6 +126,8 @@ func TestTraceTells(t *testing.T) {
 		{"too large for the network", inspect.TraceQuery{Source: "web", Destination: "db", Size: 1500}, false, []string{"does not arrive: the mtu of network blue is 1450", "1500 bytes"}, nil},
 		{"an unknown MAC address", inspect.TraceQuery{Source: "red1", Destination: "fa:16:3e:99:99:99"}, true, []string{"leaves through bridge br-ex"}, nil},
 		{"outside, without a router", inspect.TraceQuery{Source: "web", Destination: "192.0.2.1"}, false, []string{"through the router 10.0.0.1, which no port of network blue has", "who has it is asked of"}, nil},
+		{"with a VLAN tag of the guest's", inspect.TraceQuery{Source: "web", Destination: "db", VLAN: 7}, false, []string{"does not arrive: no VIF of a port, or a VLAN tag that the VIF may not send", "table 0 classify"}, nil},
+		{"DHCP, where there is none", inspect.TraceQuery{Source: "mute", Destination: "255.255.255.255", Protocol: "udp", Port: 67}, false, []string{"which gives nothing by DHCPv4: enable_dhcp is false"}, nil},
 		{"the DHCP port", inspect.TraceQuery{Source: "web", Destination: "10.0.0.2"}, false, []string{"does not arrive: this is the port from which DHCP is answered"}, nil},
 	} {
 		got := d.follow(c.q)

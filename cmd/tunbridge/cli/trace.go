@@ -13,11 +13,13 @@ type Trace struct {
 	Admin
 	Source      string `arg:"" offer:"<port>" help:"Port that sends: its ID or the beginning, name, device_id, MAC or IP address, or HOST:OFPORT."`
 	Destination string `arg:"" offer:"<port>" help:"A port, likewise, or any IP or MAC address."`
-	Proto       string `help:"icmp (echo request), tcp, udp, or arp: who has the destination's address, also in IPv6." enum:"icmp,tcp,udp,arp" default:"icmp"`
+	Proto       string `help:"icmp (echo request), tcp, udp, arp: who has the destination's address, also in IPv6, or rs: router solicitation." enum:"icmp,tcp,udp,arp,rs" default:"icmp"`
 	Port        int    `help:"Destination port of tcp and udp." placeholder:"N"`
 	Size        int    `help:"Bytes of the IP packet: is the path's MTU enough?" placeholder:"N"`
 	SourceMAC   string `name:"source-mac" help:"MAC address that the guest sends from; default its port's." placeholder:"MAC"`
 	SourceIP    string `name:"source-ip" help:"IP address that the guest sends from; default its port's." placeholder:"IP"`
+	VLAN        int    `name:"vlan" help:"VLAN tag that the guest puts on the frame." placeholder:"ID"`
+	Both        bool   `help:"Also follow the answer of the destination's guest."`
 }
 
 // Help is shown below the flags.
@@ -29,12 +31,14 @@ Nothing is sent.
 Examples:
   tunbridge trace web-1 db-1
   tunbridge trace web-1 10.0.0.5 --proto tcp --port 443
+  tunbridge trace web-1 db-1 --proto tcp --port 443 --both
   tunbridge trace web-1 db-1 --size 1450
   tunbridge trace web-1 169.254.169.254 --proto tcp --port 80
+  tunbridge trace web-1 255.255.255.255 --proto udp --port 67
   tunbridge trace web-1 10.0.0.5 --proto arp
   tunbridge trace web-1 db-1 --source-ip 10.0.0.99
 
-Exit status 1 if it does not arrive.`
+Exit status 1 if it does not arrive, or the answer that was asked for does not.`
 }
 
 // Run prints the packet's way.
@@ -45,24 +49,41 @@ func (c *Trace) Run() error {
 	if err != nil {
 		return err
 	}
-	t, err := client.Trace(ctx, inspect.TraceQuery{Source: c.Source, Destination: c.Destination, Protocol: c.Proto, Port: c.Port, Size: c.Size, SourceMAC: c.SourceMAC, SourceIP: c.SourceIP})
+	t, err := client.Trace(ctx, inspect.TraceQuery{Source: c.Source, Destination: c.Destination, Protocol: c.Proto, Port: c.Port, Size: c.Size, SourceMAC: c.SourceMAC, SourceIP: c.SourceIP, VLAN: c.VLAN, Both: c.Both})
 	if err != nil {
 		return err
 	}
 	err = c.print(&t, func(w io.Writer) error {
-		fmt.Fprintf(w, "%s\nfrom %s to %s\n", t.Verdict, t.From, t.To)
-		if t.Packet != "" {
-			fmt.Fprintf(w, "  %s\n", t.Packet)
+		back := t.Back
+		if back != nil && t.Arrives && !back.Arrives {
+			fmt.Fprintf(w, "the answer %s\n", back.Verdict)
 		}
-		for i := range t.Steps {
-			step(w, &t.Steps[i])
+		way(w, &t)
+		if back != nil {
+			fmt.Fprint(w, "\nThe answer ")
+			way(w, back)
 		}
 		return nil
 	})
-	if err == nil && !t.Arrives {
+	switch {
+	case err != nil:
+	case !t.Arrives:
 		err = found("it does not arrive")
+	case t.Back != nil && !t.Back.Arrives:
+		err = found("the answer does not arrive")
 	}
 	return err
+}
+
+// way prints whether a packet arrives, and how.
+func way(w io.Writer, t *inspect.Trace) {
+	fmt.Fprintf(w, "%s\nfrom %s to %s\n", t.Verdict, t.From, t.To)
+	if t.Packet != "" {
+		fmt.Fprintf(w, "  %s\n", t.Packet)
+	}
+	for i := range t.Steps {
+		step(w, &t.Steps[i])
+	}
 }
 
 // step prints what happens to the packet: a flow with its cause below it, or words.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -451,6 +452,36 @@ func TestMatchPath(t *testing.T) {
 	} {
 		if got := matchPath(c.pattern, c.path); got != c.match {
 			t.Errorf("%s matches %.40s: %v", c.pattern, c.path, got)
+		}
+	}
+}
+
+// TestKeystoneTLS asks a Keystone whose certificate an authority of ours has signed, and one that is
+// anybody's.
+func TestKeystoneTLS(t *testing.T) {
+	fake := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Subject-Token", "own")
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprint(w, `{"token":{"catalog":[]}}`)
+			return
+		}
+		fmt.Fprintf(w, `{"token":{"expires_at":%q,"project":{"id":"p"},"user":{"id":"u"}}}`, time.Now().Add(time.Hour).Format(time.RFC3339))
+	}))
+	defer fake.Close()
+	fake.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	ours := x509.NewCertPool()
+	ours.AddCert(fake.Certificate())
+	for authorities, want := range map[*x509.CertPool]error{ours: nil, x509.NewCertPool(): errNoKeystone} {
+		k, err := NewKeystone(KeystoneOptions{URL: fake.URL, Username: "neutron", UserDomain: "Default", Project: "service", ProjectDomain: "Default", Authorities: authorities,
+			Password: func() (string, error) { return "secret", nil }, CacheTime: time.Hour, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v2.0/networks", nil)
+		r.Header.Set("X-Auth-Token", "t")
+		if who, err := k.Authenticate(r); err != want || err == nil && who.Project != "p" {
+			t.Errorf("signed by an authority that is known: %v; it is %v, error %v", want == nil, who, err)
 		}
 	}
 }

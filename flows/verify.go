@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
@@ -131,8 +132,8 @@ func Verify(t *Table, f *Flow) error {
 	if f.Table != t.Number {
 		fail("the flow says table %d", f.Table)
 	}
-	if f.Reason == "" {
-		fail("no reason")
+	if !strings.Contains(f.Reason, " ") { // one word would be the table, or the field
+		fail("%q is no reason", f.Reason)
 	}
 	useIn := func(t *Table, field openflow.Field, lo, width int) {
 		if bits, ok := bitsOf(field, lo, width); ok && bits.without(liveIn(t)) != (registerFile{}) {

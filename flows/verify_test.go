@@ -81,16 +81,18 @@ func TestVerifyFindsWrongFlows(t *testing.T) {
 		"learns from a dead field":   {MACLearn, "", of.Apply(of.Learn{Table: 61, Specs: []of.LearnSpec{{Dst: RegOut.All(), Src: RegOut.All()}}}), "is live in br-int 15"},
 		"prerequisite met":           {PortSecLLA, icmp6, of.Apply(of.Move{Src: of.NDSll.All(), Dst: RegMAC.Low(48)}), ""},
 	} {
-		f := &Flow{Key: Key{tc.table.Number, 1, tc.match}, Instructions: tc.do, Owner: tc.table.Owners[0], Reason: "x"}
+		f := &Flow{Key: Key{tc.table.Number, 1, tc.match}, Instructions: tc.do, Owner: tc.table.Owners[0], Reason: "a test"}
 		err := Verify(tc.table, f)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 	}
-	if err := Verify(L2, &Flow{Key: Key{Table: 60}, Owner: OwnerDHCP, Reason: "x"}); err == nil || !strings.Contains(err.Error(), "dhcp") {
+	if err := Verify(L2, &Flow{Key: Key{Table: 60}, Owner: OwnerDHCP, Reason: "a test"}); err == nil || !strings.Contains(err.Error(), "dhcp") {
 		t.Errorf("a stranger's flow: %v", err)
 	}
-	if err := Verify(L2, &Flow{Key: Key{Table: 60}, Owner: OwnerL2}); err == nil || !strings.Contains(err.Error(), "reason") {
-		t.Errorf("no reason: %v", err)
+	for _, reason := range []string{"", "l2", "eth_dst"} {
+		if err := Verify(L2, &Flow{Key: Key{Table: 60}, Owner: OwnerL2, Reason: reason}); err == nil || !strings.Contains(err.Error(), "reason") {
+			t.Errorf("reason %q: %v", reason, err)
+		}
 	}
 }

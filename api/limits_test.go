@@ -44,7 +44,7 @@ func TestSlowClients(t *testing.T) {
 	}{
 		{"sends nothing", func(s *http.Server) { s.ReadHeaderTimeout /= 20 }, "", ""},
 		{"stops in the header", func(s *http.Server) { s.ReadHeaderTimeout /= 20 }, get[:20], ""},
-		{"stops in the body", func(s *http.Server) { s.ReadTimeout /= 20 }, "POST /v2.0/networks HTTP/1.1\r\nHost: api.test\r\nContent-Length: 100\r\n\r\n{", "408 Request Timeout"},
+		{"stops in the body", func(s *http.Server) { s.ReadTimeout /= 10 }, "POST /v2.0/networks HTTP/1.1\r\nHost: api.test\r\nContent-Length: 100\r\n\r\n{", "408 Request Timeout"},
 		{"asks nothing more", func(s *http.Server) { s.IdleTimeout /= 40 }, get, "200 OK"},
 		// The answers to these are more than the buffers of a connection hold.
 		{"does not read", func(s *http.Server) { s.WriteTimeout /= 40 }, strings.Repeat(get, 100), ""},

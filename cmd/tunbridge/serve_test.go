@@ -230,26 +230,41 @@ func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := certificate(t, dir, 1)
 	s := started(t, t.TempDir(), "--api-tls-cert="+cert, "--api-tls-key="+key)
-	dial := func(newest uint16) (int64, *tls.Conn, error) {
-		c, err := tls.Dial("tcp", s.api, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: newest})
-		if err != nil {
-			return 0, nil, err
-		}
-		t.Cleanup(func() { c.Close() })
-		return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), c, nil
+	dial := func(newest uint16) (*tls.Conn, error) {
+		return tls.Dial("tcp", s.api, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: newest})
 	}
-	if _, _, err := dial(tls.VersionTLS11); err == nil || !strings.Contains(err.Error(), "protocol version") {
+	serial := func(newest uint16) (int64, error) {
+		c, err := dial(newest)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+	}
+	if _, err := serial(tls.VersionTLS11); err == nil || !strings.Contains(err.Error(), "protocol version") {
 		t.Errorf("TLS 1.1: %v", err)
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		if serial, _, err := dial(version); err != nil || serial != 1 {
-			t.Errorf("%s: certificate %d, error %v", tls.VersionName(version), serial, err)
+		if n, err := serial(version); err != nil || n != 1 {
+			t.Errorf("%s: certificate %d, error %v", tls.VersionName(version), n, err)
 		}
 	}
-	_, before, err := dial(tls.VersionTLS13)
+	before, err := dial(tls.VersionTLS13)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer before.Close()
+	answers := bufio.NewReader(before)
+	ask := func(when string) {
+		t.Helper()
+		io.WriteString(before, "GET /healthcheck HTTP/1.1\r\nHost: api.test\r\n\r\n")
+		r, err := http.ReadResponse(answers, nil)
+		if err != nil || r.StatusCode != http.StatusOK {
+			t.Fatalf("on a connection from before the renewal, %s it: %v, error %v", when, r, err)
+		}
+		io.Copy(io.Discard, r.Body)
+	}
+	ask("before")
 	r, err := http.Get("http://" + s.api + "/")
 	if err != nil || r.StatusCode != http.StatusBadRequest {
 		t.Errorf("without TLS: %v, error %v", r, err)
@@ -258,18 +273,15 @@ func TestTLS(t *testing.T) {
 	}
 	certificate(t, dir, 2)
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		serial, _, err := dial(tls.VersionTLS13)
-		if err == nil && serial == 2 {
+		n, err := serial(tls.VersionTLS13)
+		if err == nil && n == 2 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after renewal: certificate %d, error %v", serial, err)
+			t.Fatalf("after renewal: certificate %d, error %v", n, err)
 		}
 	}
-	io.WriteString(before, "GET /healthcheck HTTP/1.1\r\nHost: api.test\r\n\r\n")
-	if r, err := http.ReadResponse(bufio.NewReader(before), nil); err != nil || r.StatusCode != http.StatusOK {
-		t.Errorf("a connection from before the renewal: %v, error %v", r, err)
-	}
+	ask("after")
 	s.signal()
 	if err := s.ends(); err != nil {
 		t.Errorf("its end: %v", err)

@@ -94,9 +94,7 @@ func TestEtcdAway(t *testing.T) {
 		}
 	}
 	ready := asks("/readyz", "ok", http.StatusOK)
-	if err := ready(); err != nil {
-		t.Error(err)
-	}
+	d.await("what it says with etcd", ready)
 	if err := etcd.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (p *member) maySend(mac net.HardwareAddr) bool {
 	return p.pair.ip.Contains(sharedIP) && (slices.Equal(mac, p.mac()) || slices.Equal(mac, p.pair.mac))
 }
 
-// contested says whether another port may have the guest's address: then everybody is asked who has it.
+// contested says whether another port may have the guest's address: then everybody is asked who it is.
 func (c *changing) contested(p *member) bool {
 	return slices.ContainsFunc(c.members, func(o *member) bool {
 		return o != p && o.network == p.network && o.pair != nil && o.pair.ip == single(p.address())
@@ -103,8 +103,8 @@ func (c *changing) toOne(from, to *member) (list []*probe) {
 	ask := func(what string, frame []byte, ip netip.Addr) {
 		x := &probe{what: what + " for " + to.Name, from: from, frame: frame, query: inspect.TraceQuery{Destination: ip.String(), Protocol: "arp"}}
 		switch {
-		case from.reaches(to) && ip.Is4() && c.contested(to):
-			x.must, x.may = []string{to.Name}, append(c.group(from, false), from.Name)
+		case from.reaches(to) && ip.Is4() && c.contested(to): // while the other one is down, the switch answers
+			x.traced, x.may = true, append(c.group(from, false), from.Name)
 		case from.reaches(to):
 			x.must, x.may = []string{from.Name}, []string{from.Name}
 		case from.wired():

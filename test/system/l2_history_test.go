@@ -122,7 +122,7 @@ func (c *changing) live(steps int) {
 		for range 1 + c.IntN(3) {
 			c.step()
 		}
-		if c.IntN(3) == 0 {
+		if len(c.members) > 0 && c.IntN(3) == 0 {
 			c.captured(draw(c.Rand, c.members), c.judge)
 		} else {
 			c.judge()

@@ -235,7 +235,7 @@ func (c *isolation) through(t uint8) {
 			c.apply(&frame{flow: f, frameState: frameState{net: net}}, f.Instructions)
 		}
 		for _, f := range r.each {
-			if want, matches := f.Match.Get(RegNet.Field); !matches || uint64(net)&want.Mask.Lo == want.Value.Lo {
+			if matches(f.Match, RegNet, net) {
 				c.apply(&frame{flow: f, frameState: frameState{net: net}}, f.Instructions)
 			}
 		}
@@ -257,6 +257,12 @@ func (c *isolation) demands(m openflow.Match) (net uint32, ok bool) {
 		return 0, false
 	}
 	return uint32(o.network.LocalVLAN), true
+}
+
+// matches says whether frames with a value in a register may be matched.
+func matches(m openflow.Match, r *Reg, value uint32) bool {
+	want, demanded := m.Get(r.Field)
+	return !demanded || uint64(value)&want.Mask.Lo == want.Value.Lo
 }
 
 // reaches records that frames of a network get to a table.
@@ -317,18 +323,13 @@ func (c *isolation) send(s *sending, pair netPort) {
 	slices.Sort(places)
 	for _, i := range places {
 		f := c.tables[Output.Number][i]
-		known, fits := true, true
+		known := true
 		for v := range f.Match.Fields() {
 			if v.Field != openflow.XReg3 { // reg6 and reg7
 				known = false
 			}
 		}
-		for reg, value := range map[*Reg]uint32{RegNet: pair.net, RegOut: pair.port} {
-			if want, ok := f.Match.Get(reg.Field); ok && uint64(value)&want.Mask.Lo != want.Value.Lo {
-				fits = false
-			}
-		}
-		if !fits {
+		if !matches(f.Match, RegNet, pair.net) || !matches(f.Match, RegOut, pair.port) {
 			continue
 		}
 		c.apply(&frame{flow: f, frameState: frameState{net: pair.net, out: pair.port, outSet: true}}, f.Instructions)

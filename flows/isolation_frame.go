@@ -280,17 +280,19 @@ func (c *isolation) written(f *frame, field openflow.Field, offset, width int, m
 
 // writes says which of REG_NET, REG_PORT and REG_OUT the bits of a field are in; nil for none.
 func writes(field openflow.Field, offset, width int, mask openflow.Uint128) *Reg {
-	if _, register := bitsOf(field, 0, 0); !register {
+	written, register := bitsOf(field, offset, width)
+	if !register {
 		return nil
 	}
+	for i := offset; i < offset+width; i++ {
+		if half := [2]uint64{mask.Lo, mask.Hi}[i/64]; half>>(i%64)&1 == 0 {
+			left, _ := bitsOf(field, i, 1)
+			written = written.without(left)
+		}
+	}
 	for _, r := range []*Reg{RegNet, RegPort, RegOut} {
-		for i := offset; i < offset+width; i++ {
-			if half := [2]uint64{mask.Lo, mask.Hi}[i/64]; half>>(i%64)&1 == 0 {
-				continue
-			}
-			if bits, _ := bitsOf(field, i, 1); bits.overlaps(r.bits()) {
-				return r
-			}
+		if written.overlaps(r.bits()) {
+			return r
 		}
 	}
 	return nil

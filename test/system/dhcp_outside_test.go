@@ -7,8 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
 
 	"github.com/tunbridge/tunbridge/test/testbed"
 )
@@ -145,8 +149,8 @@ func (w *layer2) outsideServer(h *testbed.Host, networkType string) {
 	}
 }
 
-// outsideClient is a machine of the physical network that asks for a lease where the controller serves: none of
-// its answers are for whom it does not know.
+// outsideClient is a machine of the physical network that asks for a lease where the controller serves: it is
+// told nothing, and hears nothing of the guests' own.
 func (w *layer2) outsideClient(h *testbed.Host) {
 	n := w.network("vlan", "10.9.2.0/24")
 	g := w.asking(n, h, nil)
@@ -154,8 +158,21 @@ func (w *layer2) outsideClient(h *testbed.Host) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	outside, err := machine.Capture("eth0", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	if lease, err := g.DHCP(); err != nil || lease.Prefix.Addr().String() != g.port.address() {
 		w.t.Fatalf("the guest has %+v, error %v", lease, err)
+	}
+	frames, err := outside.Stop()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range frames {
+		if isDHCP(f.Raw) {
+			w.t.Errorf("out on the network: %x", f.Raw)
+		}
 	}
 	capture, err := g.Capture("eth0", nil)
 	if err != nil {
@@ -164,19 +181,18 @@ func (w *layer2) outsideClient(h *testbed.Host) {
 	if out, err := machine.Exec("udhcpc", "-f", "-q", "-n", "-i", "eth0", "-s", "/bin/true", "-t", "3", "-T", "1"); err == nil {
 		w.t.Errorf("a machine outside has a lease: %s", out)
 	}
-	frames, err := capture.Stop()
-	if err != nil {
+	if frames, err = capture.Stop(); err != nil {
 		w.t.Fatal(err)
 	}
-	heard := 0
-	for _, f := range frames {
-		if len(f.Raw) > 240 && string(f.Raw[6:12]) == string(machine.MAC) {
-			heard++ // as it would another server's clients
-		}
-	}
-	if heard == 0 {
+	if !slices.ContainsFunc(frames, func(f testbed.Frame) bool { return isDHCP(f.Raw) && string(f.Raw[6:12]) == string(machine.MAC) }) {
 		w.t.Error("the guest heard nothing of the machine's broadcasts: it did not ask")
 	}
+}
+
+// isDHCP says whether an untagged frame is of DHCPv4.
+func isDHCP(frame []byte) bool {
+	udp, ok := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeUDP).(*layers.UDP)
+	return ok && (udp.DstPort == 67 || udp.DstPort == 68)
 }
 
 // outsideServerIPv6 is the same where the guest is given its IPv6 address.

@@ -27,6 +27,7 @@ type probe struct {
 	must, may []string           // it comes to all of must, and to others of may perhaps
 	traced    bool
 	told      []string // the guests that it comes to, sorted, if traced
+	elsewhere bool     // perhaps not to all of told: a switch of the physical network may have heard the destination elsewhere
 	verdict   string
 	sent      int
 }
@@ -88,7 +89,7 @@ func (c *changing) toOne(from, to *member) (list []*probe) {
 		case passes && from.reaches(to):
 			x.must, x.may = []string{to.Name}, []string{to.Name}
 		case passes: // as an unknown address
-			x.may = c.group(from, true)
+			x.may, x.elsewhere = c.group(from, true), from.network.provider()
 		}
 		list = append(list, x)
 	}
@@ -326,12 +327,11 @@ func (c *changing) send(probes []*probe) {
 
 // came says whether a frame came to all that it must come to.
 func (c *changing) came(x *probe) bool {
-	for _, name := range append(x.must, x.told...) {
-		if c.marks.at(x.number, name) == 0 {
-			return false
-		}
+	must := x.must
+	if !x.elsewhere {
+		must = slices.Concat(must, x.told)
 	}
-	return true
+	return !slices.ContainsFunc(must, func(name string) bool { return c.marks.at(x.number, name) == 0 })
 }
 
 // strictly looks where frames came that they must not come to.
@@ -340,12 +340,9 @@ func (c *changing) strictly(probes []*probe) {
 	for _, x := range probes {
 		at := c.marks.places(x.number)
 		for _, name := range at {
-			if !slices.Contains(x.may, name) || c.marks.at(x.number, name) > x.sent {
+			if !slices.Contains(x.may, name) || x.traced && !slices.Contains(x.told, name) || c.marks.at(x.number, name) > x.sent {
 				c.t.Fatalf("that should not have come: %s\n%s", c.tell(x), strings.Join(c.history, "\n"))
 			}
-		}
-		if x.traced && !slices.Equal(at, x.told) {
-			c.t.Fatalf("trace says something else: %s\n%s", c.tell(x), strings.Join(c.history, "\n"))
 		}
 		if x.traced {
 			c.traced++

@@ -33,7 +33,7 @@ func (e *explanation) host(ctx context.Context) error {
 		return err
 	}
 	if h == nil {
-		e.members(row)
+		e.active(e.portsOn(row), "bound to host "+row.Hostname)
 		return nil
 	}
 	var repairs []repair
@@ -55,7 +55,8 @@ func (e *explanation) host(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.members(row)
+	ports := e.portsOn(row)
+	e.active(ports, "bound to host "+row.Hostname)
 	state, err := e.c.compare(ctx, row.ID)
 	switch {
 	case errors.Is(err, errAway): // said already
@@ -63,6 +64,7 @@ func (e *explanation) host(ctx context.Context) error {
 		return err
 	default:
 		e.differs(row, state)
+		e.spoofers(state, ports)
 	}
 	e.tunnels(h, row.Hostname, "", nil)
 	e.repairs(row.Hostname, repairs, "")
@@ -83,9 +85,8 @@ func (e *explanation) mapping(h *host, row *model.Host, physical string) {
 	}
 }
 
-// members tells of the ports that should be on a host.
-func (e *explanation) members(row *model.Host) {
-	var ports []*model.Port
+// portsOn are the ports that should be on a host.
+func (e *explanation) portsOn(row *model.Host) (ports []*model.Port) {
 	for p := range e.snap.PortsOn(row.Hostname) {
 		ports = append(ports, p)
 	}
@@ -94,7 +95,7 @@ func (e *explanation) members(row *model.Host) {
 			ports = append(ports, p)
 		}
 	}
-	e.active(ports, "bound to host "+row.Hostname)
+	return ports
 }
 
 // active tells how many of some ports are ACTIVE, and what keeps the first of the others from it.

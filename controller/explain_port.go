@@ -13,8 +13,6 @@ import (
 
 	"github.com/tunbridge/tunbridge/api/model"
 	"github.com/tunbridge/tunbridge/flows"
-	"github.com/tunbridge/tunbridge/flows/l2"
-	"github.com/tunbridge/tunbridge/flows/openflow"
 )
 
 // mostListed is how many things of a kind a story names one by one.
@@ -224,60 +222,6 @@ func (e *explanation) installed(ctx context.Context, h *host, row *model.Host, p
 		e.spoofing(state, p)
 	}
 	return nil
-}
-
-// spoofing tells how many packets of the guest port security dropped. By its MAC address that is what came
-// in less what passed. By its IP address it is at least what is neither proved nor in a flow that asks for
-// no proof, all ports' together: the drop is in one flow for all, and in another for link-local addresses.
-func (e *explanation) spoofing(state *comparison, p *model.Port) {
-	var in, mac, proved, unproved, strangeMAC, strangeIP, strangeLinkLocal uint64
-	ours := flows.Object{Kind: flows.KindPort, ID: p.ID}.Cookie(flows.OwnerL2)
-	for i := range state.installed[flows.BrInt].Flows {
-		f := &state.installed[flows.BrInt].Flows[i]
-		mine := f.Cookie == ours
-		switch {
-		case mine && f.Table == flows.Classify.Number:
-			in += f.Packets
-		case mine && f.Table == flows.PortSecMAC.Number:
-			mac += f.Packets
-		case mine && f.Table == flows.PortSecIP.Number:
-			proved += f.Packets
-		case mine && f.Table == flows.PortSecKind.Number: // of a wide pair: no proof is needed further on
-			proved += f.Packets
-		case f.Table == flows.PortSecMAC.Number && f.Priority == 0:
-			strangeMAC = f.Packets
-		case f.Table == flows.PortSecIP.Number && f.Priority == 0:
-			strangeIP = f.Packets
-		case f.Table == flows.PortSecIP.Number && f.Priority == l2.LinkLocalPriority:
-			strangeLinkLocal = f.Packets
-		case f.Table == flows.PortSecKind.Number && goesTo(f.Instructions, flows.PuntSelect):
-			unproved += f.Packets
-		case f.Table == flows.PortSecKind.Number && !goesTo(f.Instructions, flows.PortSecIP):
-			unproved += f.Packets // dropped for another reason, or proved by its link-layer address alone
-		}
-	}
-	// Counters that are older than others of the port, as after a pair was taken away, are no proof.
-	if n := min(less(in, mac), strangeMAC); n > 0 {
-		e.step(false, "the guest spoofs: %d of its packets were dropped, whose source MAC is neither %s nor in its allowed_address_pairs", n, p.MACAddress)
-	}
-	dropped := less(mac, proved+unproved)
-	own, linkLocal := min(less(dropped, strangeLinkLocal), strangeIP), min(less(dropped, strangeIP), strangeLinkLocal)
-	if own+linkLocal == 0 { // others' drops hide whether the port's are of the one kind or the other
-		own = min(dropped, strangeIP)
-	}
-	if own > 0 {
-		e.step(false, "the guest spoofs: at least %d of its packets were dropped, whose source address is neither in its fixed_ips nor in its allowed_address_pairs", own)
-	}
-	if linkLocal > 0 {
-		e.step(false, "at least %d packets of the guest were dropped, whose source is a link-local address other than %s, that of its MAC address: "+
-			"have the guest use that (IPv6 addr-gen-mode eui64), or add the other to its allowed_address_pairs", linkLocal, l2.LinkLocal(p.MACAddress))
-	}
-}
-
-func less(a, b uint64) uint64 { return a - min(a, b) }
-
-func goesTo(i openflow.Instructions, t *flows.Table) bool {
-	return strings.HasSuffix(i.String(), fmt.Sprintf("goto_table:%d", t.Number))
 }
 
 // elsewhere tells which other hosts know of the port.

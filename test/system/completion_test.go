@@ -21,9 +21,9 @@ var typed = []struct{ keys, becomes string }{
 	{"expl\tport we\t", "[explain][port][web-1]"},
 	{"explain n\tbl\t", "[explain][network][blue]"},
 	{"explain h\tcomp\t", "[explain][host][compute01]"},
-	{"explain dh\tdb\t", "[explain][dhcp][db 1]"},
-	{"explain dhcp db\\ \t", "[explain][dhcp][db 1]"},
-	{"tra\twe\tdb\t--pro\tud\t--por\t53", "[trace][web-1][db 1][--proto][udp][--port][53]"},
+	{"explain dh\tsq\t", "[explain][dhcp][sql 1]"},
+	{"explain dhcp sql\\ \t", "[explain][dhcp][sql 1]"},
+	{"tra\twe\tsq\t--pro\tud\t--por\t53", "[trace][web-1][sql 1][--proto][udp][--port][53]"},
 	{"flows comp\t--bri\tbr-t\t--st\t", "[flows][compute01][--bridge][br-tun][--stale]"},
 	{"flows compute01 --port we\t", "[flows][compute01][--port][web-1]"},
 	{"plan -f po\t", "[plan][-f][port.json]"},
@@ -36,7 +36,7 @@ func TestCompletion(t *testing.T) {
 	d := deploy(t)
 	h := d.addHosts("compute01")[0]
 	n := d.addNetwork("blue", "10.0.0.0/24")
-	for _, name := range []string{"web-1", "db 1", "x\x1b[2J"} {
+	for _, name := range []string{"web-1", "sql 1", "x\x1b[2J"} {
 		d.must("PUT", "/v2.0/ports/"+d.addPort(n, h.Name).ID, object{"port": object{"name": name}}, nil)
 	}
 	nameless := d.addPort(n, "")
@@ -99,7 +99,7 @@ func TestCompletion(t *testing.T) {
 		"tunbridge expl":                   "explain",
 		"tunbridge explain port w":         "web-1",
 		"tunbridge explain host ":          "compute01",
-		"tunbridge trace web-1 db\\ ":      "db 1",
+		"tunbridge trace web-1 sql\\ ":      "sql 1",
 		"tunbridge flows --bridge br-t":    "br-tun",
 		"tunbridge flows --bridge=br-t":    "--bridge=br-tun",
 		"tunbridge flows compute01 --stal": "--stale",

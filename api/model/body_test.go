@@ -41,6 +41,7 @@ func TestInvalidBodies(t *testing.T) {
 		{Networks, Create, `{"network":null}`, "Object 'network' contains invalid data"},
 		{Networks, Create, `{"networks":[]}`, "Resources required"},
 		{Networks, Create, `{"networks":{}}`, "Object 'network' contains invalid data"},
+		{Networks, Create, `{"networks":[{"network":1}]}`, "Object 'network' contains invalid data"},
 		{Networks, Create, `{"networks":[1]}`, "Object 'network' contains invalid data"},
 		{Networks, Update, `{"networks":[{}]}`, "Unable to find 'network' in request body"},
 		{Networks, Create, `{"network":{"bogus":1,"alpha":2}}`, "Unrecognized attribute(s) 'bogus, alpha'"},
@@ -173,6 +174,16 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+// TestBulk reads several, be it each in a body of its own.
+func TestBulk(t *testing.T) {
+	const body = `{"networks":[{"name":"a","mtu":1400},{"network":{"mtu":1300,"name":"b"}}]}`
+	objects, bulk, err := Networks.Read(Create, []byte(body))
+	want := []Object{{{"name", "a"}, {"mtu", json.Number("1400")}}, {{"mtu", json.Number("1300")}, {"name", "b"}}}
+	if err != nil || !bulk || !reflect.DeepEqual(objects, want) {
+		t.Errorf("%v, bulk %v (%v)", objects, bulk, err)
+	}
+}
+
 func TestAppend(t *testing.T) {
 	id := uuid.MustParse("12d63079-fddf-421d-ac8c-ae934ced5c99")
 	n := &Network{Common: Common{ID: id, ProjectID: "p", Name: "a\"<é\n", CreatedAt: time.Unix(1e9, 5), Tags: nil}, MTU: 1450, Segment: Segment{NetworkType: TypeVXLAN, SegmentationID: 7}}
@@ -183,7 +194,9 @@ func TestAppend(t *testing.T) {
 		want   string
 	}{
 		{[]string{"id", "name", "nonesuch"}, false, `{"id":"12d63079-fddf-421d-ac8c-ae934ced5c99","name":"a\"\u003cé\n"}`},
-		{[]string{"tenant_id", "created_at", "tags", "subnets"}, false, `{"project_id":"p","tenant_id":"p","created_at":"2001-09-09T01:46:40Z","tags":[],"subnets":["12d63079-fddf-421d-ac8c-ae934ced5c99"]}`},
+		{[]string{"tenant_id", "created_at", "tags", "subnets"}, false, `{"tenant_id":"p","created_at":"2001-09-09T01:46:40Z","tags":[],"subnets":["12d63079-fddf-421d-ac8c-ae934ced5c99"]}`},
+		{[]string{"project_id"}, false, `{"project_id":"p"}`},
+		{[]string{"tenant_id", "project_id"}, false, `{"project_id":"p","tenant_id":"p"}`},
 		{[]string{"provider:network_type", "mtu"}, false, `{"mtu":1450}`},
 		{[]string{"provider:network_type", "provider:physical_network", "provider:segmentation_id"}, true, `{"provider:network_type":"vxlan","provider:physical_network":null,"provider:segmentation_id":7}`},
 	} {

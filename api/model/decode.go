@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -31,7 +32,8 @@ type Member struct {
 }
 
 // Read takes a request's body apart: {"network": {…}}, or for a creation also {"networks": [{…}, …]},
-// which it reports as bulk. Errors are *Invalid.
+// which it reports as bulk. An item of these may have a body of its own: {"networks": [{"network": {…}}, …]}.
+// Errors are *Invalid.
 func (s *Schema) Read(op Operation, body []byte) (objects []Object, bulk bool, err error) {
 	missing := BadRequest("Unable to find '%s' in request body", s.Name)
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -56,6 +58,13 @@ func (s *Schema) Read(op Operation, body []byte) (objects []Object, bulk bool, e
 		}
 		for _, item := range items {
 			o, ok := readObject(item)
+			if ok && slices.ContainsFunc(o, func(m Member) bool { return m.Name == s.Name }) {
+				var own map[string]json.RawMessage
+				ok = json.Unmarshal(item, &own) == nil
+				if ok {
+					o, ok = readObject(own[s.Name])
+				}
+			}
 			if !ok {
 				return nil, true, contents
 			}

@@ -6,19 +6,33 @@ import (
 	"unicode/utf8"
 )
 
-// Shown is which attributes of a resource an answer has, by their place in the schema.
-type Shown []bool
+// Shown is under which names an answer has the attributes of a resource, by their place in the schema.
+type Shown []names
+
+// names are an attribute's own and the older one.
+type names uint8
+
+const (
+	ownName names = 1 << iota
+	olderName
+)
 
 // Shown chooses the attributes to show: all those the caller may see, or of these the ones named by
 // fields. Unknown fields are ignored, as Neutron does.
 func (s *Schema) Shown(fields []string, privileged bool) Shown {
 	shown := make(Shown, len(s.Attributes))
 	for _, a := range s.Attributes {
-		shown[a.at] = len(fields) == 0 && a.VisibleTo(privileged)
+		if len(fields) == 0 && a.VisibleTo(privileged) {
+			shown[a.at] = ownName | olderName
+		}
 	}
 	for _, field := range fields {
-		if a := s.byName[field]; a != nil {
-			shown[a.at] = a.VisibleTo(privileged)
+		switch a := s.byName[field]; {
+		case a == nil || !a.VisibleTo(privileged):
+		case field == a.Alias:
+			shown[a.at] |= olderName
+		default:
+			shown[a.at] |= ownName
 		}
 	}
 	return shown
@@ -28,7 +42,9 @@ func (s *Schema) Shown(fields []string, privileged bool) Shown {
 func (s *Schema) OfOthers(shown Shown) Shown {
 	rest := slices.Clone(shown)
 	for _, a := range s.Attributes {
-		rest[a.at] = rest[a.at] && a.Policy != PolicyOwner
+		if a.Policy == PolicyOwner {
+			rest[a.at] = 0
+		}
 	}
 	return rest
 }
@@ -38,18 +54,17 @@ func (a *Attribute) VisibleTo(privileged bool) bool {
 	return !a.Hidden && (privileged || a.Policy != PolicyAdmin && a.Policy != PolicyService)
 }
 
-// Append appends the view as a JSON object with the attributes shown. An attribute with an older name
-// is shown under both.
+// Append appends the view as a JSON object with the attributes shown.
 func (s *Schema) Append(b []byte, view any, shown Shown) []byte {
 	v := s.value(view)
 	b = append(b, '{')
 	first := len(b)
 	for _, a := range s.Attributes {
-		if !shown[a.at] {
+		if shown[a.at] == 0 {
 			continue
 		}
-		for _, name := range [...]string{a.Name, a.Alias} {
-			if name == "" {
+		for i, name := range [...]string{a.Name, a.Alias} {
+			if name == "" || shown[a.at]&(ownName<<i) == 0 {
 				continue
 			}
 			if len(b) > first {

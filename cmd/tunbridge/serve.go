@@ -157,16 +157,19 @@ func (s *serve) Run() error {
 	for _, target := range s.Hosts {
 		g.Go(func() error { return ctl.Dial(hosts, target) })
 	}
-	g.Go(func() error { return serveHTTP(ctx, apiListener, neutron) })
-	g.Go(func() error { return serveHTTP(ctx, adminListener, admin(ctl)) })
+	g.Go(func() error { return serveHTTP(ctx, log, apiListener, neutron) })
+	g.Go(func() error { return serveHTTP(ctx, log, adminListener, admin(ctl)) })
 	if s.MetricsListen != "" {
 		metricsListener, err := net.Listen("tcp", s.MetricsListen)
 		if err != nil {
 			return fmt.Errorf("metrics-listen: %w", err)
 		}
-		g.Go(func() error { return serveHTTP(ctx, metricsListener, metrics(neutron, ctl, truth, handlers)) })
+		g.Go(func() error { return serveHTTP(ctx, log, metricsListener, metrics(neutron, ctl, truth, handlers)) })
 	}
-	context.AfterFunc(ctx, func() { notify(log, "STOPPING=1") })
+	context.AfterFunc(ctx, func() {
+		stop() // whoever is told that it ends may send the second signal
+		notify(log, "STOPPING=1")
+	})
 	log.Info("serving", "api", apiListener.Addr(), "ovsdb", s.OVSDBListen, "openflow", s.OpenFlowListen, "admin", s.AdminListen, "revision", int64(truth.Snapshot().Revision()))
 	notify(log, "READY=1")
 	err = g.Wait()
@@ -304,8 +307,9 @@ const grace = 5 * time.Second
 
 // serveHTTP serves until ctx ends. Then it accepts no more, lets requests under way finish, and cuts off
 // those that have not after a while.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+func serveHTTP(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler) error {
 	server := api.HTTP(h)
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelInfo) // of connections that bring no request
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

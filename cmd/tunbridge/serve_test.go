@@ -271,6 +271,9 @@ func TestTLS(t *testing.T) {
 	} else {
 		r.Body.Close()
 	}
+	if text, err := os.ReadFile(s.log); err != nil || !strings.Contains(string(text), `level=INFO msg="http: TLS handshake error from 127.0.0.1:`) {
+		t.Errorf("error %v, and the log has nothing of TLS 1.1:\n%s", err, text)
+	}
 	certificate(t, dir, 2)
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		n, err := serial(tls.VersionTLS13)

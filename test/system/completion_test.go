@@ -74,19 +74,24 @@ func TestCompletion(t *testing.T) {
 			return nil
 		})
 		for _, x := range append(typed, struct{ keys, becomes string }{"leases " + nameless.ID[:6] + "\t", "[leases][" + nameless.ID + "]"}) {
-			ready()
-			file := filepath.Join(c.Dir, "typed")
-			if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-				t.Fatal(err)
-			}
-			on.types(d, "tunbridge "+x.keys+"\n")
-			d.await(name+"'s running what was typed", func() error {
-				got, err := os.ReadFile(file)
-				if err == nil && string(got) != x.becomes {
-					t.Fatalf("%s: %q became %s; it printed %q", name, x.keys, got, on.printed())
+			// Names that do not come in the time that somebody who types will wait are left out: on a busy machine
+			// it is typed again.
+			file, got := filepath.Join(c.Dir, "typed"), ""
+			for try := 0; try < 5 && got != x.becomes; try++ {
+				ready()
+				if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
 				}
-				return err
-			})
+				on.types(d, "tunbridge "+x.keys+"\n")
+				d.await(name+"'s running what was typed", func() error {
+					text, err := os.ReadFile(file)
+					got = string(text)
+					return err
+				})
+			}
+			if got != x.becomes {
+				t.Fatalf("%s: %q became %s; it printed %q", name, x.keys, got, on.printed())
+			}
 		}
 		ready()
 		on.types(d, "exit\n")

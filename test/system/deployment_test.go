@@ -343,8 +343,22 @@ func (d *deployment) addNetwork(name, cidr string) *network {
 	d.t.Helper()
 	var made struct{ Network network }
 	d.must(http.MethodPost, "/v2.0/networks", object{"network": object{"name": name}}, &made)
-	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"name": name, "network_id": made.Network.ID, "ip_version": 4, "cidr": cidr}}, nil)
+	d.addSubnet(&made.Network, cidr)
 	return &made.Network
+}
+
+// addSubnet makes a subnet. Of 10.0.0.0/24 ports get addresses up to 10.0.0.63, drawn at random: those above
+// are for what is no port.
+func (d *deployment) addSubnet(n *network, cidr string) {
+	d.t.Helper()
+	subnet := object{"name": n.Name, "network_id": n.ID, "ip_version": 4, "cidr": cidr}
+	switch {
+	case strings.Contains(cidr, ":"):
+		subnet["ip_version"] = 6
+	case cidr == "10.0.0.0/24":
+		subnet["allocation_pools"] = []object{{"start": "10.0.0.2", "end": "10.0.0.63"}}
+	}
+	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": subnet}, nil)
 }
 
 // allTypes are the network types.
@@ -353,8 +367,7 @@ var allTypes = []string{"vxlan", "gre", "geneve", "vlan", "flat", "local"}
 // physical is the physical network of flat and vlan networks.
 const physical = "physnet1"
 
-// networkOf makes a network of a type, with subnets. Of 10.0.0.0/24 ports get addresses up to 10.0.0.63,
-// drawn at random: those above are for what is no port.
+// networkOf makes a network of a type, with subnets.
 func (d *deployment) networkOf(networkType, name string, cidrs ...string) *network {
 	d.t.Helper()
 	body := object{"name": name, "provider:network_type": networkType}
@@ -364,14 +377,7 @@ func (d *deployment) networkOf(networkType, name string, cidrs ...string) *netwo
 	var made struct{ Network network }
 	d.must(http.MethodPost, "/v2.0/networks", object{"network": body}, &made)
 	for _, cidr := range cidrs {
-		subnet := object{"network_id": made.Network.ID, "ip_version": 4, "cidr": cidr}
-		switch {
-		case strings.Contains(cidr, ":"):
-			subnet["ip_version"] = 6
-		case cidr == "10.0.0.0/24":
-			subnet["allocation_pools"] = []object{{"start": "10.0.0.2", "end": "10.0.0.63"}}
-		}
-		d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": subnet}, nil)
+		d.addSubnet(&made.Network, cidr)
 	}
 	return &made.Network
 }

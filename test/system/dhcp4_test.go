@@ -236,8 +236,8 @@ func TestExplainDHCP(t *testing.T) {
 	if len(e.Exchanges) != 1 || len(e.Exchanges[0].RequestBytes) < 250 || len(e.Exchanges[0].AnswerBytes) < 300 || e.Exchanges[0].Requests != 1 {
 		t.Errorf("exchanges %+v", e.Exchanges)
 	}
-	d.ask(h, p, dhcpv4.MessageTypeRequest, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 0, 200))))
-	says(true, "DHCPREQUEST (INIT-REBOOT with 10.0.0.200)", "DHCPNAK, because 10.0.0.200 is not the port's address")
+	d.ask(h, p, dhcpv4.MessageTypeRequest, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 0, 1))))
+	says(true, "DHCPREQUEST (INIT-REBOOT with 10.0.0.1)", "DHCPNAK, because 10.0.0.1 is not the port's address")
 	inject := func(kind dhcpv4.MessageType, more ...dhcpv4.Modifier) {
 		t.Helper()
 		if err := h.Inject(p.device(), dhcpFrame(p, kind, more...)); err != nil {

@@ -51,7 +51,7 @@ func TestLeases(t *testing.T) {
 		}
 	}
 
-	nak := d.ask(h1, b1, dhcpv4.MessageTypeRequest, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 0, 200))))
+	nak := d.ask(h1, b1, dhcpv4.MessageTypeRequest, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 0, 1))))
 	if nak.MessageType() != dhcpv4.MessageTypeNak {
 		t.Errorf("a wrong address of the subnet was answered with %s", nak.Summary())
 	}

@@ -3,7 +3,6 @@ package system
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func TestTunnels(t *testing.T) {
 	var first []*testbed.VM
 	var to netip.Addr
 	for kind, on := range members {
-		n := d.addTyped(kind, "10.0.0.0/24")
+		n := d.networkOf(kind, kind, "10.0.0.0/24")
 		var ports []*port
 		for _, h := range on {
 			p := d.addPort(n, h.Name)
@@ -223,15 +222,6 @@ func (d *deployment) awaitTunnels(hosts []*testbed.Host, wanted func(key string,
 		}
 		return err
 	})
-}
-
-// addTyped makes a network of a type, by that name, with one subnet.
-func (d *deployment) addTyped(kind, cidr string) *network {
-	d.t.Helper()
-	var made struct{ Network network }
-	d.must(http.MethodPost, "/v2.0/networks", object{"network": object{"name": kind, "provider:network_type": kind}}, &made)
-	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"name": kind, "network_id": made.Network.ID, "ip_version": 4, "cidr": cidr}}, nil)
-	return &made.Network
 }
 
 // metrics is what Prometheus would read.

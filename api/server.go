@@ -142,7 +142,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	r = r.WithContext(ctx)
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)                                // w, which it tells to close the connection
+	// Not a, which does not know how to close the connection.
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if path := strings.TrimSuffix(r.URL.Path, "/"); path != "" && path != "/v2.0" { // which are something else without
 		r.URL.Path, r.URL.RawPath = strings.TrimSuffix(path, ".json"), ""
 	}

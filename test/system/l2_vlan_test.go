@@ -167,7 +167,7 @@ func bulk[T any](d *deployment, kind string, bodies []object) (made []T) {
 // looks at all ports, the better.
 func (d *deployment) plugMany(h *testbed.CheapHost, ports []port) {
 	d.t.Helper()
-	const most = 500
+	const most = 100 // ovs-vsctl looks at each port for each that it adds
 	for len(ports) > 0 {
 		n := min(most, len(ports))
 		args := []string{"--no-wait"}

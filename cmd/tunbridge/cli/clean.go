@@ -12,6 +12,7 @@ import (
 func Clean(s string) string { return cleaned(s, "\n") }
 
 func cleaned(s, but string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	strange := func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune(but, r) }
 	if strings.IndexFunc(s, strange) < 0 {
 		return s

@@ -37,7 +37,8 @@ func (n networks) candidates(t *store.Tables, q *query) iter.Seq[view] {
 
 func (networks) derive(t *store.Tables, c *Caller, v view) {
 	n := v.(*model.NetworkView)
-	if shared, external := sharing(t, n.Network, c.Project); shared != n.Shared || external != n.External {
+	shared, _ := sharing(t, n.Network, c.Project)
+	if external := isExternal(t, n.Network); shared != n.Shared || external != n.External {
 		row := *n.Network
 		row.Shared, row.External = shared, external
 		n.Network = &row
@@ -149,7 +150,19 @@ func (n networks) update(tx *store.Tx, c *Caller, v view, in *model.Input) error
 			return err
 		}
 	}
-	if reflect.DeepEqual(&row, old) {
+	taken := false // policies of single projects
+	if in.Given("router:external") {
+		switch is := isExternal(&tx.Tables, old); {
+		case row.External && is:
+			row.External = old.External // it is, be it for one project, and remains so
+		case is:
+			if err := makeInternal(tx, old); err != nil {
+				return err
+			}
+			taken = true
+		}
+	}
+	if !taken && reflect.DeepEqual(&row, old) {
 		return nil
 	}
 	touch(&row.Common)

@@ -58,6 +58,32 @@ func sharing(t *store.Tables, n *model.Network, project string) (shared, externa
 	return shared, external
 }
 
+// isExternal reports whether a network is external, be it for one project: who sees the network sees that.
+func isExternal(t *store.Tables, n *model.Network) bool {
+	if n.External {
+		return true
+	}
+	for p := range t.RBACPoliciesOf(n.ID) {
+		if p.Action == model.AccessAsExternal {
+			return true
+		}
+	}
+	return false
+}
+
+// makeInternal deletes the policies that make a network external for single projects.
+func makeInternal(tx *store.Tx, n *model.Network) error {
+	for p := range tx.RBACPoliciesOf(n.ID) {
+		if p.Action != model.AccessAsExternal || p.TargetTenant == model.EveryProject {
+			continue
+		}
+		if err := tx.DeleteRBACPolicy(p.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p rbacPolicies) create(tx *store.Tx, c *Caller, in *model.Input) (uuid.UUID, error) {
 	row := &model.RBACPolicy{}
 	in.Apply(row)

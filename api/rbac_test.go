@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
@@ -90,5 +91,61 @@ func TestRBACPolicies(t *testing.T) {
 	}
 	if left := do("GET", "rbac-policies", "", admin, 200)["rbac_policies"].([]any); len(left) != 0 {
 		t.Errorf("the network is gone, and left %v", left)
+	}
+}
+
+// TestExternalForOne: a network that is external for one project says so to all who see it.
+func TestExternalForOne(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.Authenticate = recordedCaller })
+	const admin, demo, alt = "X-Caller: admin", "X-Caller: demo", "X-Caller: alt_demo"
+	show := func(id, as string) map[string]any {
+		t.Helper()
+		out := b.send("GET", "/v2.0/networks/"+id, "", as)
+		if out.status != http.StatusOK {
+			t.Fatalf("shown to %s: %d %s", as, out.status, out.text)
+		}
+		return out.body["network"].(map[string]any)
+	}
+	n := b.send("POST", "/v2.0/networks", `{"network":{}}`, demo).body["network"].(map[string]any)["id"].(string)
+	policies := func() int {
+		return len(b.send("GET", "/v2.0/rbac-policies?object_id="+n, "", admin).body["rbac_policies"].([]any))
+	}
+	give := func() {
+		t.Helper()
+		body := fmt.Sprintf(`{"rbac_policy":{"object_type":"network","object_id":%q,"action":"access_as_external","target_tenant":%q}}`, n, callers["alt_demo"].Project)
+		if out := b.send("POST", "/v2.0/rbac-policies", body, admin); out.status != http.StatusCreated {
+			t.Fatalf("%d %s", out.status, out.text)
+		}
+	}
+	put := func(external bool) {
+		t.Helper()
+		if out := b.send("PUT", "/v2.0/networks/"+n, fmt.Sprintf(`{"network":{"router:external":%v}}`, external), admin); out.status != http.StatusOK {
+			t.Fatalf("%d %s", out.status, out.text)
+		}
+	}
+	give()
+	for _, as := range []string{admin, demo, alt} {
+		if got := show(n, as); got["router:external"] != true || got["shared"] != false {
+			t.Errorf("to %s: %v", as, got)
+		}
+	}
+	if found := b.send("GET", "/v2.0/networks?router:external=True&id="+n, "", demo).body["networks"].([]any); len(found) != 1 {
+		t.Errorf("found as external: %v", found)
+	}
+	put(true)
+	if policies() != 1 {
+		t.Error("what was external for one is so for all")
+	}
+	revision, _ := show(n, admin)["revision_number"].(json.Number).Int64()
+	put(false)
+	if got := show(n, demo); got["router:external"] != false || policies() != 0 || got["revision_number"] != json.Number(fmt.Sprint(revision+1)) {
+		t.Errorf("taken back: %v, %d policies", got, policies())
+	}
+	b.refused("GET", "/v2.0/networks/"+n, "", 404, "NetworkNotFound", "Network "+n+" could not be found.", alt)
+	put(true)
+	give()
+	put(false)
+	if got := show(n, demo); got["router:external"] != false || policies() != 0 {
+		t.Errorf("taken back from all: %v, %d policies", got, policies())
 	}
 }

@@ -26,7 +26,7 @@ func TestIPv4Clients(t *testing.T) {
 	d, h := deployReal(t, "--dns-domain=cloud.example", "--dhcp-lease-duration=10")
 	var made struct{ Network network }
 	d.must(http.MethodPost, "/v2.0/networks", object{"network": object{"name": "blue", "dns_domain": "blue.example."}}, &made)
-	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": 4, "cidr": "10.0.0.0/24",
+	d.must(http.MethodPost, "/v2.0/subnets", object{"subnet": object{"network_id": made.Network.ID, "ip_version": 4, "cidr": "10.0.0.0/24", "allocation_pools": []object{{"start": "10.0.0.2", "end": "10.0.0.63"}},
 		"dns_nameservers": []string{"9.9.9.9", "1.1.1.1"}, "host_routes": []object{{"destination": "10.9.0.0/16", "nexthop": "10.0.0.254"}}}}, nil)
 	n := &made.Network
 

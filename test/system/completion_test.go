@@ -104,7 +104,7 @@ func TestCompletion(t *testing.T) {
 		"tunbridge expl":                   "explain",
 		"tunbridge explain port w":         "web-1",
 		"tunbridge explain host ":          "compute01",
-		"tunbridge trace web-1 sql\\ ":      "sql 1",
+		"tunbridge trace web-1 sql\\ ":     "sql 1",
 		"tunbridge flows --bridge br-t":    "br-tun",
 		"tunbridge flows --bridge=br-t":    "--bridge=br-tun",
 		"tunbridge flows compute01 --stal": "--stale",

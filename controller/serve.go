@@ -361,8 +361,22 @@ type comparison struct {
 	plan      *flows.Plan
 }
 
-// compare reads a host's switches. It changes neither the host nor what the loop believes.
+// compare reads a host's switches, and again where they differ, for a change may have been under way. It changes
+// neither the host nor what the loop believes.
 func (c *Controller) compare(ctx context.Context, name string) (*comparison, error) {
+	s, err := c.compareOnce(ctx, name)
+	if err != nil || s.plan.Empty() {
+		return s, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(lookAgain):
+	}
+	return c.compareOnce(ctx, name)
+}
+
+func (c *Controller) compareOnce(ctx context.Context, name string) (*comparison, error) {
 	loop, links, err := c.switches(ctx, name)
 	if err != nil {
 		return nil, err

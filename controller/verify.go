@@ -18,10 +18,10 @@ import (
 	"github.com/tunbridge/tunbridge/flows/openflow"
 )
 
-// A host in which something does not hold is looked at again after verifyAgain, for a change may have been under
+// A host in which something does not hold is looked at again after lookAgain, for a change may have been under
 // way. verifyAtOnce hosts are looked at at the same time.
 const (
-	verifyAgain  = time.Second
+	lookAgain    = time.Second
 	verifyAtOnce = 4
 )
 
@@ -89,7 +89,7 @@ func (c *Controller) verifyHost(ctx context.Context, name string) (host inspect.
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(verifyAgain):
+	case <-time.After(lookAgain):
 	}
 	again, still := c.examine(ctx, name)
 	return again, slices.DeleteFunc(violations, func(v inspect.Violation) bool { return !slices.Contains(still, v) })

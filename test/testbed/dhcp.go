@@ -107,11 +107,18 @@ func (c *DHCPClient) Renew() (Lease, error) {
 // Release gives the lease back and takes it from eth0. Clients other than udhcpc end with that.
 func (c *DHCPClient) Release() error { return c.release() }
 
+// signalRelease says it again where nothing comes of it: dhcpcd does not hear of a signal while its script runs.
 func (c *DHCPClient) signalRelease(s os.Signal) error {
-	if err := c.process.Signal(s); err != nil {
-		return err
+	var err error
+	for range 5 {
+		gone := c.process.Signal(s)
+		if _, err = c.awaitWithin("deconfig", leaseTimeout/5); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if gone != nil {
+			return gone
+		}
 	}
-	_, err := c.await("deconfig")
 	return err
 }
 
@@ -142,8 +149,11 @@ func readEvents(r io.ReadCloser) <-chan map[string]string {
 	return events
 }
 
-func (c *DHCPClient) await(want string) (Lease, error) {
-	deadline := time.After(leaseTimeout)
+func (c *DHCPClient) await(want string) (Lease, error) { return c.awaitWithin(want, leaseTimeout) }
+
+// awaitWithin returns os.ErrDeadlineExceeded, wrapped, when the event does not come in time.
+func (c *DHCPClient) awaitWithin(want string, within time.Duration) (Lease, error) {
+	deadline := time.After(within)
 	for {
 		select {
 		case e, ok := <-c.events:
@@ -163,7 +173,7 @@ func (c *DHCPClient) await(want string) (Lease, error) {
 			}
 			return l, nil
 		case <-deadline:
-			return Lease{}, fmt.Errorf("vm %s: no %q from %s within %s: %s", c.vm.Name, want, c.program, leaseTimeout, c.process.lastWords())
+			return Lease{}, fmt.Errorf("vm %s: no %q from %s within %s: %w: %s", c.vm.Name, want, c.program, within, os.ErrDeadlineExceeded, c.process.lastWords())
 		}
 	}
 }

@@ -188,8 +188,9 @@ func (c *changing) converged() {
 			}
 			return err
 		})
-		// What is cached follows from the flows a moment later, and sometimes does not: where packets were dropped
-		// that are now answered, Open vSwitch 3.1 may go on dropping them as long as they keep coming.
+		// What is cached follows from the flows a moment later, and in a userspace datapath sometimes does not:
+		// Open vSwitch 3.1 finds there the entry that it changes by a packet, and that may be another entry which
+		// the packet matches too. Then what was dropped is dropped as long as it keeps coming.
 		if _, err := h.Appctl("revalidator/purge"); err != nil {
 			c.t.Fatal(err)
 		}

@@ -134,6 +134,11 @@ func (e *explanation) spoofers(state *comparison, ports []*model.Port) {
 
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
-func goesTo(i openflow.Instructions, t *flows.Table) bool {
-	return strings.HasSuffix(i.String(), fmt.Sprintf("goto_table:%d", t.Number))
+func goesTo(do openflow.Instructions, t *flows.Table) bool {
+	for i := range do.All() {
+		if g, ok := i.(openflow.GotoTable); ok && g.Table == t.Number {
+			return true
+		}
+	}
+	return false
 }

@@ -30,7 +30,6 @@ const (
 func (c *Controller) serveVerify(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Time{})
 	var names []string
 	name := r.PathValue("host")
 	if name != "" {
@@ -54,6 +53,7 @@ func (c *Controller) serveVerify(w http.ResponseWriter, r *http.Request) {
 	send := func(hosts []inspect.VerifiedHost, violations []inspect.Violation) {
 		mu.Lock()
 		defer mu.Unlock()
+		_ = control.SetWriteDeadline(time.Now().Add(askTimeout)) // who reads nothing must not hold the hosts' turns
 		_ = to.Encode(inspect.Verified{Verification: inspect.Verification{Hosts: hosts, Violations: violations}, All: len(names)})
 		_ = control.Flush() // who has gone has ended ctx
 	}

@@ -63,6 +63,9 @@ func sole(m openflow.Match, f openflow.Field, mask uint64) (uint32, bool) {
 
 const vidMask = openflow.VIDPresent - 1
 
+// isTag says whether a field is of the VLAN tag.
+func isTag(f openflow.Field) bool { return f == openflow.VlanVID || f == openflow.VlanTCI }
+
 // alike says where instructions lead frames, if that is all they do that matters here: whichever network's
 // the frames are.
 func (c *isolation) alike(do openflow.Instructions) (leads []uint8, ok bool) {
@@ -81,11 +84,11 @@ func (c *isolation) alike(do openflow.Instructions) (leads []uint8, ok bool) {
 						continue
 					}
 				case openflow.SetField:
-					if writes(a.Field, 0, a.Field.Width(), a.Mask) == nil {
+					if !isTag(a.Field) && writes(a.Field, 0, a.Field.Width(), a.Mask) == nil {
 						continue
 					}
 				case openflow.Move:
-					if writes(a.Dst.Field, a.Dst.Offset, a.Dst.Width, allBits) == nil {
+					if !isTag(a.Dst.Field) && writes(a.Dst.Field, a.Dst.Offset, a.Dst.Width, allBits) == nil {
 						continue
 					}
 				case openflow.Resubmit:
@@ -125,6 +128,9 @@ func (c *isolation) apply(f *frame, do openflow.Instructions) {
 func (c *isolation) enter(f *frame, table uint8) {
 	if f.port != 0 && !c.members[netPort{f.net, f.port}] {
 		c.leak(f, "frames of %s are taken for those of %s", c.network(f.net), c.port(f.port))
+	}
+	if c.bridge == BrInt && f.tag != untagged && table != TapOut.Number { // which sends it nowhere else
+		c.leak(f, "frames of %s go on to table %d %s", c.network(f.net), table, f.tagged())
 	}
 	switch {
 	case c.bridge == BrTun:
@@ -232,7 +238,7 @@ func (c *isolation) keeps(a openflow.Learn) bool {
 // set examines a field's being written.
 func (c *isolation) set(f *frame, v openflow.FieldValue) {
 	switch {
-	case v.Field == openflow.VlanVID || v.Field == openflow.VlanTCI:
+	case isTag(v.Field):
 		f.tag, f.vid = tagForced, uint32(v.Value.Lo&vidMask)
 		if v.Mask.Lo&vidMask == vidMask && (v.Field == openflow.VlanVID || v.Value.Lo&v.Mask.Lo&openflow.VIDPresent != 0) {
 			f.tag = tagKnown
@@ -301,7 +307,7 @@ func writes(field openflow.Field, offset, width int, mask openflow.Uint128) *Reg
 // move examines a field's being copied to another.
 func (c *isolation) move(f *frame, a openflow.Move) {
 	switch {
-	case a.Dst.Field == openflow.VlanVID || a.Dst.Field == openflow.VlanTCI:
+	case isTag(a.Dst.Field):
 		if c.bridge == BrTun {
 			c.leak(f, "frames of %s become those of another, as %s says", c.network(f.net), a.Src)
 		}

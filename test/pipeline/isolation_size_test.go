@@ -74,7 +74,9 @@ func TestIsolationAtEverySize(t *testing.T) {
 				{flows.BrInt, "a learned flow", "table=61,priority=10,reg6={A},dl_dst=fa:16:3e:99:99:99,actions=load:{B.port}->NXM_NX_REG7[]", "frames of {network A} go to {port B}"},
 				{flows.BrInt, "learns for all", "table=15,priority=150,reg5={A.port},actions=learn(table=61,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_NX_REG5[]->NXM_NX_REG7[]),goto_table:20", "not for that network alone"},
 				{flows.BrInt, "to br-tun under another VLAN", "table=90,priority=150,reg6={A},reg7=1,actions=push_vlan:0x8100,set_field:{B.tag}->vlan_vid,output:1", "frames of {network A} go to br-tun tagged {B}"},
-				{flows.BrInt, "… by its tag as a whole", "table=90,priority=150,reg6={A},reg7=1,actions=load:{B.tag}->NXM_OF_VLAN_TCI[],output:1", "frames of {network A} go to br-tun tagged {B}"},
+				{flows.BrInt, "a tag before it is sent", "table=60,priority=150,reg6={A},actions=push_vlan:0x8100,set_field:{B.tag}->vlan_vid,goto_table:90", "frames of {network A} go on to table 90 tagged {B}"},
+				{flows.BrInt, "… in every network", "table=60,priority=150,actions=set_field:{B.tag}->vlan_vid,goto_table:90", "go on to table 90 tagged {B}"},
+				{flows.BrInt, "a tag as a whole", "table=90,priority=150,reg6={A},reg7=1,actions=load:{B.tag}->NXM_OF_VLAN_TCI[],output:1", "frames of {network A} go to br-tun tagged {B}"},
 
 				{flows.BrTun, "another's key", "table=20,priority=150,dl_vlan={A},dl_dst={B.mac},actions=pop_vlan,set_field:{B.key}->tun_id,set_field:172.31.0.2->tun_dst,output:4", "with tun_id {B.key}, that of {network B}"},
 				{flows.BrTun, "a key's other network", "table=4,priority=150,tun_id={A.key},actions=push_vlan:0x8100,set_field:{B.tag}->vlan_vid,output:1", "frames of {network A} become those of {network B}"},
